@@ -1,0 +1,97 @@
+/*
+ * ws_handshake: see ws_handshake.h. The checks stand in the order in which RFC 6455 4.2.1 lists
+ * them; whether the origin is welcome and which subprotocol is chosen is decided above this room.
+ */
+#include "wire/ws_handshake.h"
+
+#include <openssl/sha.h>
+
+#include "base/text.h"
+
+enum {
+    KEY_BYTES = 16,
+    KEY_CHARS = 24, /* of 16 bytes in base64 */
+};
+
+static const char ACCEPT_GUID[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
+
+/* The value of the only field of this name; NULL when there is none, or more than one. */
+static const struct span *only_value(const struct http1_head *head, struct span name)
+{
+    const struct span *value = NULL;
+
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (!span_eq_nocase(head->fields[i].name, name)) {
+            continue;
+        }
+        if (value != NULL) {
+            return NULL;
+        }
+        value = &head->fields[i].value;
+    }
+    return value;
+}
+
+static bool is_valid_key(struct span key)
+{
+    char bytes[KEY_CHARS / 4 * 3];
+    size_t n = 0;
+
+    return key.len == KEY_CHARS && base64_decode(key, bytes, &n) == ERR_OK && n == KEY_BYTES;
+}
+
+static enum err refuse(unsigned *status, unsigned value, const char **why, const char *text)
+{
+    *status = value;
+    *why = text;
+    return ERR_PROTO;
+}
+
+static enum err check_request(const struct http1_head *head, unsigned *status, const char **why)
+{
+    if (head->method != HTTP_GET) {
+        return refuse(status, 400, why, "A WebSocket handshake is a GET request.");
+    }
+    if (head->minor == 0) {
+        return refuse(status, 400, why, "A WebSocket handshake needs HTTP/1.1.");
+    }
+    /* Bytes of a body would be read as frames by one hop and as a body by another. */
+    if (head->framing == HTTP1_BODY_CHUNKED ||
+        (head->framing == HTTP1_BODY_LENGTH && head->content_length != 0)) {
+        return refuse(status, 400, why, "A WebSocket handshake has no body.");
+    }
+    if (!http1_list_has(head, SPAN_LIT("upgrade"), SPAN_LIT("websocket"))) {
+        return refuse(status, 400, why, "Can \"Upgrade\" only to \"WebSocket\".");
+    }
+    if (!http1_list_has(head, SPAN_LIT("connection"), SPAN_LIT("upgrade"))) {
+        return refuse(status, 400, why, "\"Connection\" must be \"Upgrade\".");
+    }
+    return ERR_OK;
+}
+
+enum err ws_handshake_check(const struct http1_head *head, struct ws_handshake *out,
+                            unsigned *status, const char **why)
+{
+    enum err e = check_request(head, status, why);
+    if (e != ERR_OK) {
+        return e;
+    }
+    const struct span *version = only_value(head, SPAN_LIT("sec-websocket-version"));
+    if (version == NULL) {
+        return refuse(status, 400, why, "One Sec-WebSocket-Version is needed.");
+    }
+    if (!span_eq(*version, SPAN_LIT("13"))) {
+        return refuse(status, 426, why, "Sec-WebSocket-Version must be 13.");
+    }
+    const struct span *key = only_value(head, SPAN_LIT("sec-websocket-key"));
+    if (key == NULL || !is_valid_key(*key)) {
+        return refuse(status, 400, why, "One Sec-WebSocket-Key of 16 bytes in base64 is needed.");
+    }
+    unsigned char text[KEY_CHARS + sizeof ACCEPT_GUID - 1];
+    unsigned char digest[SHA_DIGEST_LENGTH];
+    memcpy(text, key->ptr, KEY_CHARS);
+    memcpy(text + KEY_CHARS, ACCEPT_GUID, sizeof ACCEPT_GUID - 1);
+    (void)SHA1(text, sizeof text, digest);
+    (void)base64_encode(span_of((const char *)digest, sizeof digest), out->accept);
+    return ERR_OK;
+}
