@@ -1,0 +1,144 @@
+/*
+ * conn: one byte stream to a peer: descriptor, I/O functions, what is unread and what is unsent.
+ *
+ *   read:  into the worker's scratch; the owner consumes from the front; the rest is kept here
+ *   write: gathered, and sent once at the turn's end (cork); EV_WRITE only after a short write
+ *
+ * All I/O goes through `conn_io` (plain here; TLS and a scripted one for tests and fuzzing fit the
+ * same slot). An idle connection holds one libevent event and no buffers. A connection ends by
+ * conn_close (polite: output flushed, FIN, then a bounded drain, so that no RST destroys what the
+ * peer has not read) or conn_abort; memory goes at the end of the turn. Reading can be paused; even
+ * then a reset or a hang-up is noticed, while a FIN waits behind the bytes that came before it.
+ * Deadlines: a peer that takes less than CONN_MIN_RATE of what waits for it within the write timeout
+ * is cut. Threads: the owning worker.
+ */
+#ifndef POSTERN_NET_CONN_H
+#define POSTERN_NET_CONN_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/octets.h"
+#include "base/span.h"
+#include "base/timers.h"
+#include "base/turn.h"
+
+struct conn;
+struct loop;
+
+enum {
+    CONN_HIGH_WATER_BYTES = 64 << 10, /* above it conn_room is 0 and producers should stop */
+    CONN_OUT_MAX_BYTES = 256 << 20,   /* nothing may gather more unsent output than this */
+    CONN_MIN_RATE_BYTES_PER_S = 1024, /* slower readers are stalled peers (write stall, row 8) */
+    CONN_DRAIN_MS = 2000,             /* how long a closed connection waits for the peer's FIN */
+    CONN_DRAIN_BYTES = 1 << 20,       /* and how much it discards meanwhile */
+};
+
+/* What conn_io functions return besides a count. */
+enum {
+    CONN_IO_EOF = 0,
+    CONN_IO_AGAIN = -1,
+    CONN_IO_ERROR = -2,
+};
+
+struct conn_io {
+    const char *name;
+    ssize_t (*read)(struct conn *conn, char *bytes, size_t len);
+    ssize_t (*write)(struct conn *conn, const char *bytes, size_t len);
+    void (*shutdown)(struct conn *conn); /* end our sending side */
+    void (*close)(struct conn *conn);    /* release everything; called once */
+};
+
+/* Plain read(2) and write(2) on conn->fd. */
+extern const struct conn_io conn_io_plain;
+
+/* Address of the peer in one form; unix sockets have family AF_UNIX and no address. */
+struct conn_peer {
+    struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d */
+    uint16_t port;
+    uint16_t family; /* AF_INET, AF_INET6 or AF_UNIX */
+};
+
+struct conn {
+    struct event event;
+    const struct conn_io *io;
+    void *io_state; /* of the conn_io (an SSL) */
+    const struct octets_ops *ops;
+    void *owner;
+    struct loop *loop;
+    LIST_ENTRY(conn) all;
+    struct buf in;  /* unconsumed bytes between reads; without storage while empty */
+    struct buf out; /* unsent bytes; without storage while empty */
+    struct turn_task task;
+    struct timer timer;  /* write stall; after conn_close the drain */
+    uint64_t n_written;  /* bytes that the kernel has taken, ever */
+    uint64_t stall_mark; /* n_written when the timer was armed */
+    uint32_t write_timeout_ms;
+    int fd;
+    uint32_t n_drained; /* bytes discarded after conn_close */
+    uint8_t state;      /* enum conn_state, private */
+    uint8_t watching;   /* private: what the event is armed for */
+    bool is_paused;
+    bool is_eof;        /* the peer's FIN was delivered */
+    bool wants_drained; /* conn_room said 0: tell when empty */
+    bool has_unread;    /* resumed with bytes left in `in`: deliver them at the turn's end */
+    bool has_failed;    /* conn_fail: ends at the turn's end */
+    struct conn_peer peer;
+};
+
+struct conn_opts {
+    /* A peer that takes next to nothing for so long is cut; default 30000. */
+    uint32_t write_timeout_ms;
+};
+
+/* Takes over `fd` (non-blocking; closed with the connection, also when this fails). `io_state`
+ * belongs to `io`. fd = -1: a scripted connection; nothing is registered and tests call conn_poke.
+ * ERR_NOMEM, ERR_IO. */
+enum err conn_create(struct loop *loop, int fd, const struct conn_io *io, void *io_state,
+                     const struct conn_opts *opts, const struct conn_peer *peer,
+                     struct conn **out) MUST_CHECK;
+/* Sets or changes who is called. What the old owner has left unconsumed (HTTP -> WebSocket), also
+ * by the on_data that this is called from, goes to the new one at the turn's end. */
+void conn_set_owner(struct conn *conn, const struct octets_ops *ops, void *owner);
+/* Delivers unconsumed bytes again at the turn's end, without waiting for new ones (pipelined
+ * requests). */
+void conn_redeliver(struct conn *conn);
+
+/* Queues bytes for the turn's end. ERR_LIMIT or ERR_NOMEM: nothing was queued; the stream is then
+ * useless: abort. */
+enum err conn_write(struct conn *conn, struct span bytes) MUST_CHECK;
+/* The output buffer itself, for encoders that append straight into it; call conn_wrote afterwards.
+ */
+struct buf *conn_out(struct conn *conn);
+void conn_wrote(struct conn *conn);
+/* Bytes that a producer should still add before it waits for on_drained; 0 arms on_drained. */
+size_t conn_room(struct conn *conn);
+
+/* While paused on_data is not called; a reset still gives on_gone. */
+void conn_pause(struct conn *conn);
+void conn_resume(struct conn *conn);
+
+/* Ends the stream after what is queued: flush, FIN, bounded drain. The owner is not called any
+ * more. */
+void conn_close(struct conn *conn);
+/* Ends it now. The owner is not called any more. */
+void conn_abort(struct conn *conn);
+/* Ends it as if by the peer, for a failure in the owner's own call chain (memory): who owns it at
+ * the turn's end gets on_gone(ERR_NOMEM). */
+void conn_fail(struct conn *conn);
+
+/* Ends every connection of the loop as if its peer had gone: owners get on_gone. For the end of a
+ * worker. */
+void conn_end_all(struct loop *loop);
+
+/* Runs the read and write side once as if the descriptor were ready (scripted connections). */
+void conn_poke(struct conn *conn);
+
+#endif
