@@ -1,0 +1,42 @@
+/*
+ * cors: which origins may use a mount, and the header fields that say so (the CORS part of the
+ * WHATWG Fetch standard; requirements of SockJS and threat model row 13).
+ *
+ * The list is applied to every transport request and to WebSocket upgrades alike: leaving a CORS
+ * field out does not stop a "simple" cross-site POST, a 403 does. Pure over a request; the owning
+ * worker.
+ */
+#ifndef POSTERN_HTTP_CORS_H
+#define POSTERN_HTTP_CORS_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/span.h"
+#include "http/http_req.h"
+
+struct cors_policy {
+    bool any;                   /* "*": every origin, also "null" */
+    bool same_origin;           /* an Origin equal to scheme://Host of the request */
+    const char *const *origins; /* exact values, e.g. "https://app.example" or "null" */
+    size_t n_origins;
+};
+
+enum cors_verdict {
+    CORS_NO_ORIGIN, /* the request has none: not a cross-origin fetch, or a GET that never carries
+                       one */
+    CORS_ALLOWED,
+    CORS_REFUSED, /* answer 403 and no CORS field */
+};
+
+enum cors_verdict cors_check(const struct cors_policy *policy, const struct http_req *req);
+
+/* Appends the field lines of an answer that is not a refusal: Origin sent -> that very value with
+ * Allow-Credentials; not sent -> `*`, but only where the list is `*`; Vary always. ERR_NOMEM. */
+enum err cors_put(struct buf *fields, const struct cors_policy *policy,
+                  const struct http_req *req) MUST_CHECK;
+/* The further lines of an answer to a preflight; `methods` e.g. "OPTIONS, POST". */
+enum err cors_put_preflight(struct buf *fields, const struct http_req *req,
+                            struct span methods) MUST_CHECK;
+
+#endif

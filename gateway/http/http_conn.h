@@ -1,0 +1,63 @@
+/*
+ * http_conn: the server side of one HTTP/1 connection: head -> body -> answer -> next request.
+ *
+ *   input:   IDLE --first byte--> HEAD --blank line--> BODY --last byte--> DONE
+ *   answer:  NONE --start--> HEAD --stream--> STREAM --end--> DONE
+ *
+ * Both DONE: IDLE again, or the close.
+ *
+ * Requests on one connection are served one after another; pipelined bytes wait unread (at most
+ * HTTP_PIPELINE_BYTES, then reading pauses). Whatever is ambiguous got one 4xx and the close from
+ * wire/http1_head. Every phase has an absolute deadline (threat model row 8): first byte and head,
+ * body, idle. Threads: the owning worker.
+ */
+#ifndef POSTERN_HTTP_HTTP_CONN_H
+#define POSTERN_HTTP_HTTP_CONN_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "wire/http1_head.h"
+
+struct conn;
+struct http_req;
+struct kit;
+
+enum {
+    HTTP_PIPELINE_BYTES = 32 << 10, /* unread bytes behind a pending answer before reading pauses */
+    HTTP_DRAIN_BODY_BYTES =
+        2 << 20, /* of a body that nobody wants; a larger rest closes the connection */
+};
+
+struct http_opts {
+    struct http1_limits limits;
+    uint32_t head_timeout_ms;      /* first byte to blank line; default 10000 */
+    uint32_t body_timeout_ms;      /* plus bytes / min_rate; default 25000 */
+    uint32_t keepalive_timeout_ms; /* between requests; default 75000 */
+    uint32_t min_rate_bytes_per_s; /* default 4096 */
+};
+
+/* What all connections of a worker share. */
+struct http_server {
+    struct kit *kit;
+    struct http_opts opts;
+    /* A whole head has come. Must answer, now or later, through req->resp (or read the body first).
+     */
+    void (*on_request)(void *ctx, struct http_req *req);
+    void *ctx;
+    struct mem_pool pool;   /* of struct http_conn */
+    struct http1_head head; /* of the request being parsed: one at a time */
+    uint64_t date_second;   /* what `date` was made for */
+    char date[40];          /* "Date: ...\r\n" */
+    uint8_t date_len;
+};
+
+void http_server_init(struct http_server *server, struct kit *kit, const struct http_opts *opts,
+                      void (*on_request)(void *ctx, struct http_req *req), void *ctx);
+void http_server_fini(struct http_server *server);
+
+/* Serves `conn`, which it owns from now on, also when this fails. */
+enum err http_conn_create(struct http_server *server, struct conn *conn) MUST_CHECK;
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * http_resp: the answer to one request, written straight into the connection's output.
+ *
+ *     http_resp_start -> http_resp_field* -> http_resp_finish               one body, its length
+ *                                         -> http_resp_stream
+ *                                              -> http_resp_chunk* -> http_resp_end      endless
+ *                                         -> http_resp_upgrade              101
+ *
+ * Streaming is chunked for HTTP/1.1, and ends with the connection for HTTP/1.0. A failure (memory)
+ * is remembered and ends the connection, so the calls return nothing. After finish, end and upgrade
+ * the pointer is dead. Threads: the owning worker.
+ */
+#ifndef POSTERN_HTTP_HTTP_RESP_H
+#define POSTERN_HTTP_HTTP_RESP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+
+struct http_octets;
+struct http_resp;
+
+/* The status line, Date, and Connection where it is needed. */
+void http_resp_start(struct http_resp *resp, unsigned status);
+/* `value` must be free of CR, LF and NUL: what came through http1_head is. */
+void http_resp_field(struct http_resp *resp, struct span name, struct span value);
+/* Constant field lines, each with its CRLF. */
+void http_resp_fields(struct http_resp *resp, struct span lines);
+/* Ends the head with Content-Length (none for 204 and 304) and sends the body (not for HEAD). */
+void http_resp_finish(struct http_resp *resp, struct span body);
+/* The same with a body in pieces. */
+void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, size_t n);
+/* start + Content-Type text/plain + finish: for errors and other small answers. */
+void http_resp_text(struct http_resp *resp, unsigned status, struct span body);
+
+/* Ends the head of a streaming answer. */
+void http_resp_stream(struct http_resp *resp);
+/* Sends the pieces, joined, as one chunk; an empty sum sends nothing. */
+void http_resp_chunk(struct http_resp *resp, const struct span *pieces, size_t n);
+void http_resp_end(struct http_resp *resp);
+/* The connection closes after this answer. Before http_resp_start. */
+void http_resp_close_after(struct http_resp *resp);
+
+/* Ends the head of a 101 and hands over the stream, whose owner must be set before this turn ends.
+ */
+struct http_octets *http_resp_upgrade(struct http_resp *resp);
+
+/* Bytes that a streaming producer should still add; 0 = wait for on_room. */
+size_t http_resp_room(struct http_resp *resp);
+/* Whether the request was HTTP/1.0 (no chunked coding: a stream ends with the connection). */
+bool http_resp_is_http10(const struct http_resp *resp);
+
+/* Who is told while the answer is pending or streaming. */
+struct http_watch {
+    void (*on_room)(void *ctx);
+    /* The peer has gone (reset, FIN, write timeout): the answer is void and `resp` dead. */
+    void (*on_gone)(void *ctx);
+};
+void http_resp_watch(struct http_resp *resp, const struct http_watch *watch, void *ctx);
+/* Ends the connection at once (the peer then sees a reset or a cut answer). `resp` is dead. */
+void http_resp_abort(struct http_resp *resp);
+
+/* Collects the request's body, up to `max_bytes`, sends 100 Continue where it is awaited, and calls
+ * `on_body` once: ERR_OK with the bytes (valid during the call), or ERR_GONE: the request is void
+ * and `resp` dead. A body that is malformed, too slow or over the limit is answered here (400, 408,
+ * 413) and gives ERR_GONE too; for 413 the rest of the body is read over, so that the client sees
+ * the answer. May call back before it returns. */
+typedef void http_body_fn(void *ctx, enum err e, struct span body);
+void http_resp_read_body(struct http_resp *resp, uint64_t max_bytes, http_body_fn *on_body,
+                         void *ctx);
+
+#endif
