@@ -1,0 +1,40 @@
+/* answer_internal: the carrier that is one HTTP answer; shared by answer.c, stream.c and poll.c
+ * only. */
+#ifndef POSTERN_TRANSPORTS_ANSWER_INTERNAL_H
+#define POSTERN_TRANSPORTS_ANSWER_INTERNAL_H
+
+#include "base/kit.h"
+#include "core/session.h"
+#include "core/transport.h"
+#include "http/http_req.h"
+#include "http/http_resp.h"
+#include "transports/answer.h"
+
+struct answer {
+    struct carrier base;
+    struct http_resp *resp; /* NULL once answered or gone */
+    struct kit *kit;
+    const struct transport_opts *opts;
+    struct turn_task reap;
+    uint64_t left_bytes; /* STREAM: of the response limit */
+    char *fields;        /* POLL: the variable field lines, kept until the answer; NULL = none */
+};
+
+static inline struct answer *answer_of(struct carrier *carrier)
+{
+    return CONTAINER_OF(carrier, struct answer, base);
+}
+
+/* A carrier for `req`, watching for the peer's end; NULL: the request was answered 503. */
+struct answer *answer_create(const struct transport_ops *ops, struct http_req *req,
+                             const struct transport_opts *opts, struct session *session);
+/* Renders the mount's variable field lines into the worker's scratch; false = out of memory. */
+bool answer_dress(struct kit *kit, const struct transport_opts *opts, const struct http_req *req,
+                  struct span *fields);
+/* The answer is complete or void: the carrier may not touch it again; memory goes at the turn's
+ * end. */
+void answer_release(struct answer *answer);
+/* Lets go of the session, if it is still attached, and tells it why. */
+void answer_detach(struct answer *answer, enum detach_why why);
+
+#endif

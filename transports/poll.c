@@ -1,0 +1,64 @@
+/* poll: the behaviour POLL: the answer waits for one frame, is given whole with its length, and
+ * ends. */
+#include "base/mem.h"
+#include "transports/answer_internal.h"
+
+enum err poll_open(struct http_req *req, const struct transport_opts *opts, struct session *session)
+{
+    struct answer *answer = answer_create(opts->ops, req, opts, session);
+    struct span fields = SPAN_NONE;
+    if (answer == NULL) {
+        return ERR_NOMEM;
+    }
+    bool is_dressed = answer_dress(answer->kit, opts, req, &fields);
+    if (is_dressed && fields.len != 0) {
+        /* The request is gone when the frame comes: keep what its answer must say. */
+        answer->fields = mem_copy_string(fields.ptr, fields.len);
+        is_dressed = answer->fields != NULL;
+    }
+    if (!is_dressed) {
+        http_resp_text(req->resp, 503, SPAN_LIT("Out of memory.\n"));
+        answer_release(answer);
+        return ERR_NOMEM;
+    }
+    session_attach(session, &answer->base);
+    return ERR_OK;
+}
+
+static void give(struct answer *answer, const struct span *pieces, size_t n)
+{
+    struct http_resp *resp = answer->resp;
+    http_resp_start(resp, 200);
+    http_resp_fields(resp, answer->opts->costume->fields);
+    http_resp_fields(resp, span_str(answer->fields));
+    answer_release(answer);
+    http_resp_finish_pieces(resp, pieces, n);
+}
+
+void poll_write(struct carrier *carrier, const struct frame *frame)
+{
+    struct answer *answer = answer_of(carrier);
+    if (answer->resp == NULL) {
+        return;
+    }
+    const struct costume *costume = answer->opts->costume;
+    const struct span pieces[] = {costume->pre, frame->bytes, costume->post};
+    give(answer, pieces, 3);
+    answer_detach(answer, DETACH_ENDED);
+}
+
+size_t poll_room(struct carrier *carrier)
+{
+    return answer_of(carrier)->resp != NULL ? SIZE_MAX : 0;
+}
+
+void poll_finish(struct carrier *carrier, enum finish_why why, unsigned code, struct span reason)
+{
+    (void)why;
+    (void)code;
+    (void)reason;
+    struct answer *answer = answer_of(carrier);
+    if (answer->resp != NULL) {
+        give(answer, NULL, 0);
+    }
+}
