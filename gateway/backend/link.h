@@ -1,0 +1,142 @@
+/*
+ * link: one unix-socket connection to a handler process, speaking handlers/PROTOCOL.md from the
+ * gateway's side.
+ *
+ *   GREETING --HELLO--> READY --DRAIN--> READY (no new sessions) --ERROR, EOF, silence--> gone
+ *
+ * A link is an epoch: handles and delivery numbers live and die with it. Handles index a table of
+ * *slots* (the bindings of edge/bind). Deliveries (OPEN, MSG, CLOSE) are numbered from 1 and count
+ * against the window until the handler acknowledges them; a full window, or a full socket, makes
+ * link_* answer ERR_AGAIN and on_room tell later. A BATCH is checked whole before its first verb
+ * applies. A malformed frame gives ERROR with a sentence and ends this link, never a session.
+ * Threads: the owning worker.
+ */
+#ifndef POSTERN_BACKEND_LINK_H
+#define POSTERN_BACKEND_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/timers.h"
+#include "base/turn.h"
+#include "wire/link_frame.h"
+
+struct conn;
+struct kit;
+struct link;
+
+enum {
+    LINK_MAX_STATE_BYTES = 4096,
+    LINK_MAX_REASON_BYTES = 123,            /* what a WebSocket Close frame holds */
+    LINK_LEAST_MAX_FRAME_BYTES = 64 << 10,  /* any OPEN must fit */
+    LINK_DEFAULT_MAX_FRAME_BYTES = 1 << 20, /* of a HELLO that does not say */
+    LINK_MAX_MOUNTS = 64,                   /* names in one HELLO */
+    LINK_MAX_HANDLES = 1 << 24,             /* sessions of one link */
+};
+
+/* What the layer above (edge/bind) gives. */
+struct link_ops {
+    /* HELLO was good: the link takes sessions. */
+    void (*on_ready)(void *ctx, struct link *link);
+    /* A verb for a living slot: MSG, ACCEPT, REJECT, KICK or STATE; its form is checked. */
+    void (*on_verb)(void *ctx, void *slot, const struct link_verb *verb);
+    /* The handler has acknowledged the OPEN of this slot. */
+    void (*on_open_acked)(void *ctx, void *slot);
+    /* Window and socket have room again after an ERR_AGAIN. */
+    void (*on_room)(void *ctx, struct link *link);
+    /* The link has ended. Every living slot was given to on_orphan before. The link must be
+     * forgotten. */
+    void (*on_gone)(void *ctx, struct link *link);
+    void (*on_orphan)(void *ctx, void *slot);
+};
+
+struct link_opts {
+    uint64_t
+        max_frame_bytes; /* payload either way: 1 MiB, or the largest message limit of the mounts */
+    uint64_t window_bytes; /* unacknowledged deliveries in flight; default 4 MiB */
+    uint32_t timeout_ms;   /* silence of a handler that was pinged; default 15000 */
+    unsigned n_workers;    /* told in WELCOME */
+    const char *version;   /* likewise */
+};
+
+/* A delivery that is not acknowledged yet. */
+struct link_delivery {
+    uint32_t bytes;
+    uint32_t handle;
+    uint8_t verb; /* enum link_verb_id */
+    bool is_done;
+};
+
+struct link_slot {
+    void *owner;        /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
+    uint32_t next_free; /* of a free slot */
+    bool is_used;
+};
+
+struct link {
+    struct conn *conn;
+    struct kit *kit;
+    const struct link_ops *ops;
+    void *ctx;
+    const struct link_opts *opts;
+    /* out */
+    uint64_t next_number;   /* of the next delivery; from 1 */
+    uint64_t first_unacked; /* == next_number when all are acknowledged */
+    uint64_t unacked_bytes;
+    struct link_delivery *deliveries; /* ring: number & (n_ring - 1) */
+    uint32_t n_ring;
+    bool wants_room; /* somebody got ERR_AGAIN */
+    /* in */
+    struct buf partial; /* of a frame that is larger than one read */
+    size_t partial_needed;
+    /* slots */
+    struct link_slot *slots; /* handle - 1 */
+    uint32_t n_slots;        /* ever issued */
+    uint32_t cap_slots;
+    uint32_t free_slot;  /* index + 1 of the first free slot; 0 = none */
+    uint32_t n_sessions; /* living slots */
+    /* life */
+    struct timer timer;
+    struct turn_task reap;
+    uint64_t heard_ms; /* last bytes from the handler */
+    bool is_ready;
+    bool is_draining;
+    bool was_pinged;
+    bool is_gone;
+    char *name;               /* "app" of HELLO, quoted for logs; NULL before */
+    uint64_t max_frame_bytes; /* of this link: ours, or less where HELLO asks for less */
+    char *mounts[LINK_MAX_MOUNTS];
+    unsigned n_mounts;      /* 0 = every mount */
+    TAILQ_ENTRY(link) next; /* of the pool */
+};
+
+/* Serves `conn`, which it owns from now on, also when this fails. `opts` and `ops` outlive the
+ * link. */
+enum err link_create(struct kit *kit, struct conn *conn, const struct link_opts *opts,
+                     const struct link_ops *ops, void *ctx, struct link **out) MUST_CHECK;
+/* Sends `ERROR code` with a sentence for the handler's author, then ends the link (on_orphan,
+ * on_gone). */
+void link_fail(struct link *link, const char *code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Ends it without a word (shutdown). */
+void link_close(struct link *link);
+
+bool link_serves(const struct link *link, struct span mount);
+
+/* Deliveries. ERR_AGAIN: no room now, on_room will tell; ERR_NOMEM; ERR_LIMIT: too many handles, or
+ * a payload over the link's max_frame. */
+enum err link_deliver_open(struct link *link, void *owner, struct span json,
+                           uint32_t *handle) MUST_CHECK;
+enum err link_deliver_msg(struct link *link, uint32_t handle, uint64_t sequence, bool is_text,
+                          struct span payload) MUST_CHECK;
+/* Always accepted: a session's end is not held up by a full window. The slot's owner is forgotten.
+ */
+void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struct span reason);
+/* Says DRAIN: no further OPEN will come. */
+void link_tell_drain(struct link *link);
+/* PAUSE or RESUME. */
+void link_tell_writable(struct link *link, uint32_t handle, bool is_writable);
+
+#endif

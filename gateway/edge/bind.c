@@ -1,0 +1,425 @@
+/* bind: see bind.h. */
+#include "edge/bind.h"
+
+#include "base/jsontext.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/sendq.h"
+#include "core/session.h"
+#include "edge/open_info.h"
+#include "edge/router.h"
+#include "net/conn.h"
+
+enum {
+    CLOSE_TOO_BIG = 1009,
+    CLOSE_INTERNAL = 1011,
+    CLOSE_TRY_AGAIN = 1013,
+};
+
+enum binding_place {
+    PLACE_NONE,    /* bound, nothing waits */
+    PLACE_WAITING, /* in binds->waiting */
+    PLACE_BLOCKED, /* in binds->blocked */
+};
+
+struct binding {
+    struct binds *binds;
+    struct session *session;
+    struct link *link;    /* NULL while waiting */
+    struct sendq pending; /* messages that wait for a link or for room */
+    char *info;           /* the OPEN object without its closing brace; NUL-ended */
+    struct span mount;    /* of the mount, which outlives the session */
+    uint64_t sequence;    /* of the last message handed to a link: stable over links */
+    uint64_t waiting_since_ms;
+    uint32_t handle;
+    uint32_t brief_len; /* of info: what a resumed OPEN repeats */
+    uint8_t place;      /* enum binding_place */
+    bool was_opened;    /* some link had it: the next OPEN says resumed */
+    bool is_slow;       /* the client does not keep up: the handler was told PAUSE */
+    TAILQ_ENTRY(binding) next;
+};
+
+/* -- lists ------------------------------------------------------------------------------------ */
+
+static struct binding_list *list_of(struct binds *binds, enum binding_place place)
+{
+    return place == PLACE_WAITING ? &binds->waiting : &binds->blocked;
+}
+
+static void move_to(struct binding *b, enum binding_place place)
+{
+    if (b->place == place) {
+        return;
+    }
+    if (b->place != PLACE_NONE) {
+        TAILQ_REMOVE(list_of(b->binds, b->place), b, next);
+    }
+    b->place = (uint8_t)place;
+    if (place != PLACE_NONE) {
+        TAILQ_INSERT_TAIL(list_of(b->binds, place), b, next);
+    }
+}
+
+static void arm_grace(struct binds *binds)
+{
+    struct binding *first = TAILQ_FIRST(&binds->waiting);
+    if (first == NULL) {
+        timer_cancel(&binds->kit->timers, &binds->grace);
+    } else {
+        timer_arm(&binds->kit->timers, &binds->grace,
+                  first->waiting_since_ms + binds->opts->grace_ms);
+    }
+}
+
+static void start_waiting(struct binding *b)
+{
+    b->link = NULL;
+    b->waiting_since_ms = b->binds->kit->now_ms;
+    move_to(b, PLACE_WAITING);
+    if (!timer_is_armed(&b->binds->grace)) {
+        arm_grace(b->binds);
+    }
+}
+
+static void on_grace_over(struct timer *timer)
+{
+    struct binds *binds = CONTAINER_OF(timer, struct binds, grace);
+    struct binding *b = TAILQ_FIRST(&binds->waiting);
+    while (b != NULL && b->waiting_since_ms + binds->opts->grace_ms <= binds->kit->now_ms) {
+        session_close(b->session, CLOSE_TRY_AGAIN, SPAN_LIT("No handler"));
+        b = TAILQ_FIRST(&binds->waiting);
+    }
+    arm_grace(binds);
+}
+
+/* -- binding to a link ------------------------------------------------------------------------ */
+
+static struct link *choose(struct binds *binds, struct span mount)
+{
+    struct link *best = NULL;
+    struct link *link = NULL;
+    TAILQ_FOREACH (link, &binds->links, next) {
+        if (link_serves(link, mount) && (best == NULL || link->n_sessions < best->n_sessions)) {
+            best = link;
+        }
+    }
+    return best;
+}
+
+/* A message that cannot be handed over, and so cannot be passed over either. */
+static void give_up(struct binding *b, enum err e)
+{
+    if (e == ERR_LIMIT) {
+        session_close(b->session, CLOSE_TOO_BIG, SPAN_LIT("Message larger than the handler takes"));
+        return;
+    }
+    b->binds->kit->counters.out_of_memory++;
+    session_close(b->session, CLOSE_INTERNAL, SPAN_LIT("Out of memory"));
+}
+
+/* Hands over what waits, as far as there is room. The binding may be gone afterwards. */
+static void drain(struct binding *b)
+{
+    struct message message;
+    while (sendq_peek(&b->pending, &message, 1) == 1) {
+        enum err e =
+            link_deliver_msg(b->link, b->handle, b->sequence + 1, message.is_text, message.data);
+        if (e == ERR_AGAIN) {
+            move_to(b, PLACE_BLOCKED);
+            return;
+        }
+        if (e != ERR_OK) {
+            give_up(b, e);
+            return;
+        }
+        b->sequence++;
+        sendq_drop(&b->pending, 1);
+    }
+    move_to(b, PLACE_NONE);
+    session_pause_input(b->session, false);
+}
+
+/* Offers the session to a link. ERR_AGAIN: none, or no room. */
+static enum err offer(struct binding *b)
+{
+    struct link *link = choose(b->binds, b->mount);
+    if (link == NULL) {
+        return ERR_AGAIN;
+    }
+    struct buf *json = &b->binds->kit->encode_scratch;
+    buf_clear(json);
+    size_t len = b->was_opened ? b->brief_len : strlen(b->info);
+    enum err e = buf_append(json, b->info, len);
+    if (e == ERR_OK) {
+        e = buf_append_span(json, b->was_opened ? SPAN_LIT(",\"resumed\":true}")
+                                                : SPAN_LIT(",\"resumed\":false}"));
+    }
+    if (e == ERR_OK) {
+        e = link_deliver_open(link, b, buf_span(json), &b->handle);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    b->link = link;
+    b->was_opened = true;
+    move_to(b, PLACE_NONE);
+    if (b->is_slow) {
+        link_tell_writable(link, b->handle, false);
+    }
+    if (b->link != NULL) {
+        drain(b);
+    }
+    return ERR_OK;
+}
+
+/* Offers everything that waits, in order, until there is no room. */
+static void offer_waiting(struct binds *binds)
+{
+    struct binding *b = TAILQ_FIRST(&binds->waiting);
+    while (b != NULL) {
+        struct binding *following = TAILQ_NEXT(b, next);
+        enum err e = offer(b);
+        if (e != ERR_OK && e != ERR_AGAIN) {
+            give_up(b, ERR_NOMEM);
+        }
+        b = following;
+    }
+    arm_grace(binds);
+}
+
+/* -- from the link ---------------------------------------------------------------------------- */
+
+static void on_ready(void *ctx, struct link *link)
+{
+    (void)link;
+    offer_waiting(ctx);
+}
+
+static unsigned code_of(const struct link_verb *verb)
+{
+    uint64_t code = 0;
+    (void)!link_arg_u64(verb->args[1], 4999, &code);
+    return (unsigned)code;
+}
+
+static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
+{
+    (void)ctx;
+    struct binding *b = slot;
+    switch ((unsigned)verb->id) {
+    case LINK_MSG: {
+        struct message message = {verb->payload, verb->args[1].ptr[0] == 't'};
+        (void)!session_send(b->session,
+                            &message); /* a full or closing session has dealt with itself */
+        break;
+    }
+    case LINK_ACCEPT:
+        session_accept(b->session);
+        break;
+    case LINK_KICK:
+    case LINK_REJECT:
+        session_close(b->session, code_of(verb), verb->payload);
+        break;
+    default: /* STATE: kept from the version on that hands it over */
+        break;
+    }
+}
+
+static void on_open_acked(void *ctx, void *slot)
+{
+    (void)ctx;
+    struct binding *b = slot;
+    /* Headers and cookies were for the first OPEN only. */
+    if (b->info[b->brief_len] != '\0') {
+        b->info[b->brief_len] = '\0';
+        char *brief = mem_resize(b->info, b->brief_len + 1);
+        if (brief != NULL) {
+            b->info = brief;
+        }
+    }
+}
+
+static void on_room(void *ctx, struct link *link)
+{
+    struct binds *binds = ctx;
+    /* One round over those that wait here now; who finds no room goes to the end of the line. */
+    struct binding_list round = TAILQ_HEAD_INITIALIZER(round);
+    struct binding *last = TAILQ_LAST(&binds->blocked, binding_list);
+    struct binding *b = TAILQ_FIRST(&binds->blocked);
+    while (b != NULL) {
+        bool is_last = b == last;
+        struct binding *following = TAILQ_NEXT(b, next);
+        if (b->link == link && !link->wants_room) {
+            drain(b);
+        }
+        b = is_last ? NULL : following;
+    }
+    offer_waiting(binds);
+}
+
+static void on_orphan(void *ctx, void *slot)
+{
+    (void)ctx;
+    struct binding *b = slot;
+    start_waiting(b);
+}
+
+static void on_gone(void *ctx, struct link *link)
+{
+    struct binds *binds = ctx;
+    TAILQ_REMOVE(&binds->links, link, next);
+    offer_waiting(binds);
+}
+
+static const struct link_ops link_owner_ops = {
+    .on_ready = on_ready,
+    .on_verb = on_verb,
+    .on_open_acked = on_open_acked,
+    .on_room = on_room,
+    .on_gone = on_gone,
+    .on_orphan = on_orphan,
+};
+
+/* -- from the session ------------------------------------------------------------------------- */
+
+static void message(void *binding, const struct message *m)
+{
+    struct binding *b = binding;
+    if (LIKELY(b->link != NULL && sendq_is_empty(&b->pending))) {
+        enum err e = link_deliver_msg(b->link, b->handle, b->sequence + 1, m->is_text, m->data);
+        if (LIKELY(e == ERR_OK)) {
+            b->sequence++;
+            return;
+        }
+        if (e != ERR_AGAIN) {
+            give_up(b, e);
+            return;
+        }
+        move_to(b, PLACE_BLOCKED);
+    }
+    if (sendq_push(&b->pending, m) != ERR_OK) {
+        give_up(b, ERR_NOMEM);
+        return;
+    }
+    if (sendq_bytes(&b->pending) >= b->binds->opts->pending_bytes) {
+        session_pause_input(b->session, true);
+    }
+}
+
+static void writable(void *binding, bool is_writable)
+{
+    struct binding *b = binding;
+    b->is_slow = !is_writable;
+    if (b->link != NULL) {
+        link_tell_writable(b->link, b->handle, is_writable);
+    }
+}
+
+static void closed(void *binding, unsigned code, struct span reason)
+{
+    struct binding *b = binding;
+    struct link *link = b->link;
+    move_to(b, PLACE_NONE);
+    sendq_fini(&b->pending);
+    mem_free(b->info);
+    if (link != NULL) {
+        link_deliver_close(link, b->handle, code, reason);
+    }
+    mem_free(b);
+}
+
+const struct uplink_ops bind_uplink_ops = {
+    .message = message,
+    .writable = writable,
+    .closed = closed,
+};
+
+/* -- interface -------------------------------------------------------------------------------- */
+
+enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
+                      const char *dialect, const char *transport, const struct http_req *req)
+{
+    struct binding *b = MEM_NEW(struct binding);
+    if (b == NULL) {
+        return ERR_NOMEM;
+    }
+    struct buf *scratch = &binds->kit->encode_scratch;
+    size_t brief_len = 0;
+    buf_clear(scratch);
+    const struct open_info info = {.public_id = session->public_id,
+                                   .mount = mount->path,
+                                   .dialect = dialect,
+                                   .transport = transport};
+    if (open_info_write(&info, req, scratch, &brief_len) == ERR_OK) {
+        struct span text = buf_span(scratch);
+        b->info = mem_copy_string(text.ptr, text.len);
+    }
+    if (b->info == NULL) {
+        mem_free(b);
+        return ERR_NOMEM;
+    }
+    b->binds = binds;
+    b->session = session;
+    b->mount = mount->path;
+    b->brief_len = (uint32_t)brief_len;
+    /* The bound is where the input pauses; what one request had decoded by then still fits. */
+    sendq_init(&b->pending, 1U << 31);
+    session->binding = b;
+    enum err e = offer(b);
+    if (e == ERR_AGAIN) {
+        start_waiting(b);
+    } else if (e != ERR_OK) {
+        session->binding = NULL;
+        mem_free(b->info);
+        mem_free(b);
+        return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+void binds_init(struct binds *binds, struct kit *kit, const struct binds_opts *opts)
+{
+    *binds = (struct binds){.kit = kit, .opts = opts};
+    TAILQ_INIT(&binds->links);
+    TAILQ_INIT(&binds->waiting);
+    TAILQ_INIT(&binds->blocked);
+    timer_init(&binds->grace, on_grace_over);
+}
+
+void binds_fini(struct binds *binds)
+{
+    while (!TAILQ_EMPTY(&binds->links)) {
+        link_close(TAILQ_FIRST(&binds->links));
+    }
+    timer_cancel(&binds->kit->timers, &binds->grace);
+}
+
+void binds_accept(struct binds *binds, struct conn *conn)
+{
+    struct link *link = NULL;
+    if (link_create(binds->kit, conn, &binds->opts->link, &link_owner_ops, binds, &link) ==
+        ERR_OK) {
+        TAILQ_INSERT_TAIL(&binds->links, link, next);
+    }
+}
+
+void binds_drain(struct binds *binds)
+{
+    struct link *link = NULL;
+    TAILQ_FOREACH (link, &binds->links, next) {
+        if (link->is_ready) {
+            link_tell_drain(link);
+        }
+    }
+}
+
+bool binds_has_handler(const struct binds *binds, struct span mount)
+{
+    struct link *link = NULL;
+    TAILQ_FOREACH (link, &binds->links, next) {
+        if (link_serves(link, mount)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,69 @@
+/*
+ * bind: sessions <-> handlers. Implements uplink_ops over the worker's links.
+ *
+ * A *binding* is one session's place at the handlers:
+ *
+ *   WAITING --a link that serves the mount--> BOUND --link died--> WAITING
+ *   WAITING --grace over--> close 1013
+ *
+ * While WAITING, or while the link's window is full, the client's messages wait here, bounded; at
+ * the bound the session's input is paused (its TCP window closes, its POST waits). Links are chosen
+ * by least sessions. When a link dies, its sessions are offered to the links that are left or come
+ * back, with `resumed` in OPEN. Threads: the owning worker.
+ */
+#ifndef POSTERN_EDGE_BIND_H
+#define POSTERN_EDGE_BIND_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "backend/link.h"
+#include "base/err.h"
+#include "base/kit.h"
+#include "core/uplink.h"
+
+struct binding;
+struct http_req;
+struct mount;
+struct session;
+
+TAILQ_HEAD(link_list, link);
+TAILQ_HEAD(binding_list, binding);
+
+struct binds_opts {
+    struct link_opts link;
+    uint32_t grace_ms; /* a session waits so long for a handler; default 30000 */
+    uint64_t
+        pending_bytes; /* messages of one session that wait for a handler; then its input pauses */
+    uint32_t write_timeout_ms; /* a handler that does not read for so long loses its link */
+};
+
+/* One per worker. */
+struct binds {
+    struct kit *kit;
+    const struct binds_opts *opts;
+    struct link_list links;
+    struct binding_list waiting; /* WAITING, in order of time */
+    struct binding_list blocked; /* BOUND with messages that found no room */
+    struct timer grace;          /* of the first that waits */
+};
+
+void binds_init(struct binds *binds, struct kit *kit, const struct binds_opts *opts);
+/* Closes all links. The sessions must be gone. */
+void binds_fini(struct binds *binds);
+/* A handler has connected. Takes `conn`. */
+void binds_accept(struct binds *binds, struct conn *conn);
+/* Tells every handler that no further sessions will come. */
+void binds_drain(struct binds *binds);
+/* Whether a handler for `mount` is linked now. */
+bool binds_has_handler(const struct binds *binds, struct span mount);
+
+extern const struct uplink_ops bind_uplink_ops;
+
+/* Gives `session` a binding (session->binding) and offers it to a handler. The OPEN says what `req`
+ * said: its allowed fields are copied now. ERR_NOMEM. */
+enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
+                      const char *dialect, const char *transport,
+                      const struct http_req *req) MUST_CHECK;
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * open_info: the JSON object of an OPEN: what a handler learns of a new session
+ * (handlers/PROTOCOL.md). A bearer session id never appears in it. Pure; the owning worker.
+ */
+#ifndef POSTERN_EDGE_OPEN_INFO_H
+#define POSTERN_EDGE_OPEN_INFO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+
+struct http_req;
+
+struct open_info {
+    uint64_t public_id;
+    struct span mount;
+    const char *dialect;
+    const char *transport;
+};
+
+/* Appends the object without its closing brace. The first *brief_len bytes are the part that a
+ * resumed OPEN repeats: everything but the header fields. ERR_NOMEM, ERR_LIMIT. */
+enum err open_info_write(const struct open_info *info, const struct http_req *req, struct buf *out,
+                         size_t *brief_len) MUST_CHECK;
+
+#endif
