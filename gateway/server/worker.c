@@ -1,0 +1,249 @@
+/* worker: see worker.h. */
+#include "server/worker.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/kit.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/admit.h"
+#include "edge/bind.h"
+#include "http/http_conn.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/mailbox.h"
+#include "server/assets.h"
+#include "server/config.h"
+
+enum {
+    MAX_LISTENERS = 16,
+    GOODBYE_LOOK_MS = 20,   /* how often a draining worker looks whether it is done */
+    GOODBYE_LEAST_MS = 100, /* what was said last must reach the kernel's buffers */
+};
+
+struct worker {
+    struct kit kit;
+    struct loop *loop;
+    struct mailbox *mailbox;
+    const struct composed *composed;
+    struct http_server http;
+    struct binds binds;
+    struct admit admit;
+    struct listener *listeners[MAX_LISTENERS];
+    unsigned n_listeners;
+    struct listener *handlers;
+    struct timer drain;
+    uint64_t drain_start_ms;
+    uint64_t drain_end_ms;
+    bool is_draining;
+    bool has_thread;
+    pthread_t thread;
+    void (*on_ended)(void *ctx);
+    void *ctx;
+};
+
+/* -- accepting -------------------------------------------------------------------------------- */
+
+static void on_client(void *ctx, int fd, const struct conn_peer *peer)
+{
+    struct worker *w = ctx;
+    struct conn *conn = NULL;
+    const struct conn_opts opts = {.write_timeout_ms = w->composed->write_timeout_ms};
+    if (w->kit.counters.connections_open >= w->composed->config->max_connections) {
+        (void)close(fd); /* the cap that keeps the daemon alive: the client may try again */
+        return;
+    }
+    if (conn_create(w->loop, fd, &conn_io_plain, NULL, &opts, peer, &conn) == ERR_OK) {
+        (void)!http_conn_create(&w->http, conn);
+    }
+}
+
+static void on_handler(void *ctx, int fd, const struct conn_peer *peer)
+{
+    struct worker *w = ctx;
+    struct conn *conn = NULL;
+    const struct conn_opts opts = {.write_timeout_ms = w->composed->binds.write_timeout_ms};
+    if (conn_create(w->loop, fd, &conn_io_plain, NULL, &opts, peer, &conn) == ERR_OK) {
+        binds_accept(&w->binds, conn);
+    }
+}
+
+static void stop_listening(struct worker *w)
+{
+    while (w->n_listeners != 0) {
+        listener_destroy(w->listeners[--w->n_listeners]);
+    }
+    if (w->handlers != NULL) {
+        listener_destroy(w->handlers);
+        w->handlers = NULL;
+    }
+}
+
+/* -- stopping --------------------------------------------------------------------------------- */
+
+struct stop_letter {
+    struct letter letter;
+    uint64_t drain_ms;
+};
+
+static bool has_carriers(const struct worker *w)
+{
+    const struct session *session = NULL;
+    LIST_FOREACH (session, &w->admit.sessions, all) {
+        if (session->carrier != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_drain_look(struct timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, drain);
+    uint64_t now_ms = w->kit.now_ms;
+    bool is_done = !has_carriers(w) && now_ms - w->drain_start_ms >= GOODBYE_LEAST_MS;
+    if (is_done || now_ms >= w->drain_end_ms) {
+        loop_stop(w->loop);
+    } else {
+        timer_arm(&w->kit.timers, timer, now_ms + GOODBYE_LOOK_MS);
+    }
+}
+
+static void open_stop(struct letter *letter, void *ctx)
+{
+    struct worker *w = ctx;
+    struct stop_letter *stop = CONTAINER_OF(letter, struct stop_letter, letter);
+    w->drain_end_ms = w->kit.now_ms + stop->drain_ms;
+    mem_free(stop);
+    if (!w->is_draining) {
+        w->is_draining = true;
+        w->drain_start_ms = w->kit.now_ms;
+        stop_listening(w);
+        w->admit.is_draining = true;
+        binds_drain(&w->binds);
+        admit_close_all(&w->admit, 1012, SPAN_LIT("Service restart"));
+    }
+    timer_arm(&w->kit.timers, &w->drain, w->kit.now_ms + 1);
+}
+
+static void burn_stop(struct letter *letter)
+{
+    mem_free(CONTAINER_OF(letter, struct stop_letter, letter));
+}
+
+void worker_stop(struct worker *w, uint64_t drain_ms)
+{
+    struct stop_letter *stop = MEM_NEW(struct stop_letter);
+    if (stop == NULL) {
+        LOG(LOG_ERROR, "out of memory while stopping", "worker=%u", w->kit.id);
+        return;
+    }
+    stop->letter.open = open_stop;
+    stop->letter.burn = burn_stop;
+    stop->drain_ms = drain_ms;
+    mailbox_post(w->mailbox, &stop->letter);
+}
+
+/* -- life ------------------------------------------------------------------------------------- */
+
+static enum err listen_on(struct worker *w, const struct worker_birth *birth)
+{
+    enum err e = ERR_OK;
+    for (unsigned i = 0; i < birth->n_listen_fds; i++) {
+        if (e != ERR_OK || w->n_listeners == MAX_LISTENERS) {
+            (void)close(birth->listen_fds[i]);
+            e = e != ERR_OK ? e : ERR_LIMIT;
+            continue;
+        }
+        e = listener_create(w->loop, birth->listen_fds[i], on_client, w,
+                            &w->listeners[w->n_listeners]);
+        if (e == ERR_OK) {
+            w->n_listeners++;
+        }
+    }
+    if (birth->handlers_fd >= 0) {
+        if (e != ERR_OK) {
+            (void)close(birth->handlers_fd);
+        } else {
+            e = listener_create(w->loop, birth->handlers_fd, on_handler, w, &w->handlers);
+        }
+    }
+    return e;
+}
+
+enum err worker_create(const struct worker_birth *birth, struct worker **out)
+{
+    struct worker *w = MEM_NEW(struct worker);
+    if (w == NULL) {
+        return ERR_NOMEM;
+    }
+    w->composed = birth->composed;
+    w->on_ended = birth->on_ended;
+    w->ctx = birth->ctx;
+    kit_init(&w->kit, birth->id, birth->n_workers, birth->owner_key, kit_clock_ms());
+    timer_init(&w->drain, on_drain_look);
+    binds_init(&w->binds, &w->kit, &birth->composed->binds);
+    enum err e = admit_init(&w->admit, &w->kit, &birth->composed->router, &w->binds);
+    if (e == ERR_OK) {
+        w->admit.other = assets_serve;
+        w->admit.other_ctx = birth->composed->config->demo ? w : NULL;
+        http_server_init(&w->http, &w->kit, &birth->composed->http, admit_request, &w->admit);
+        e = loop_create(&w->kit, &w->loop);
+    }
+    if (e == ERR_OK) {
+        e = mailbox_create(w->loop, w, &w->mailbox);
+    }
+    if (e == ERR_OK) {
+        e = listen_on(w, birth);
+    }
+    if (e != ERR_OK) {
+        worker_destroy(w);
+        return e;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+static void *run(void *ctx)
+{
+    struct worker *w = ctx;
+    loop_run(w->loop);
+    w->on_ended(w->ctx);
+    return NULL;
+}
+
+enum err worker_start(struct worker *w)
+{
+    if (pthread_create(&w->thread, NULL, run, w) != 0) {
+        return ERR_IO;
+    }
+    w->has_thread = true;
+    return ERR_OK;
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (w->has_thread) {
+        (void)pthread_join(w->thread, NULL);
+    }
+    if (w->loop != NULL) {
+        stop_listening(w);
+        timer_cancel(&w->kit.timers, &w->drain);
+        conn_end_all(w->loop);
+        if (w->mailbox != NULL) {
+            mailbox_destroy(w->mailbox);
+        }
+    }
+    if (w->admit.registries != NULL) {
+        binds_fini(&w->binds);
+        admit_fini(&w->admit);
+    }
+    if (w->loop != NULL) {
+        loop_destroy(w->loop); /* runs what the ends above put off, first of all the frees */
+    }
+    http_server_fini(&w->http);
+    kit_fini(&w->kit);
+    mem_free(w);
+}

@@ -1,0 +1,38 @@
+/*
+ * worker: one thread with its own loop, tables and timers. Workers share nothing but the composed
+ * config (read-only) and speak by mailbox. Threads: created and joined by the supervisor; the rest
+ * runs on its own thread.
+ */
+#ifndef POSTERN_SERVER_WORKER_H
+#define POSTERN_SERVER_WORKER_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/hmap.h"
+#include "server/compose.h"
+
+struct worker;
+
+struct worker_birth {
+    unsigned id;
+    unsigned n_workers;
+    struct hash_key owner_key;
+    const struct composed *composed;
+    const int *listen_fds; /* owned by the worker from now on, also on failure */
+    unsigned n_listen_fds;
+    int handlers_fd; /* -1: another worker accepts handlers */
+    /* Called once, on the worker's thread, when its loop has ended. */
+    void (*on_ended)(void *ctx);
+    void *ctx;
+};
+
+enum err worker_create(const struct worker_birth *birth, struct worker **out) MUST_CHECK;
+enum err worker_start(struct worker *worker) MUST_CHECK;
+/* From any thread: stop accepting, say goodbye to the sessions, end within `drain_ms`. A second
+ * call with 0 ends at once. */
+void worker_stop(struct worker *worker, uint64_t drain_ms);
+/* Joins the thread and frees everything. */
+void worker_destroy(struct worker *worker);
+
+#endif
