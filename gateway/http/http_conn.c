@@ -41,22 +41,43 @@ void http_conn_release(struct http_conn *hc)
     }
 }
 
+/* Who hears that an exchange is void: one of the two, and once, for it may free itself then. */
+struct waiter {
+    http_body_fn *on_body;
+    void *body_ctx;
+    const struct http_watch *watch;
+    void *watch_ctx;
+};
+
+static struct waiter take_waiter(struct http_conn *hc)
+{
+    struct waiter waiter = {hc->on_body, hc->on_body_ctx, hc->watch, hc->watch_ctx};
+    hc->on_body = NULL;
+    hc->watch = NULL;
+    return waiter;
+}
+
+static void tell_void(const struct waiter *waiter)
+{
+    if (waiter->on_body != NULL) {
+        waiter->on_body(waiter->body_ctx, ERR_GONE, SPAN_NONE);
+    } else if (waiter->watch != NULL) {
+        waiter->watch->on_gone(waiter->watch_ctx);
+    }
+}
+
 /* The peer cannot be answered any more: tell whoever waits. */
 static void tell_gone(struct http_conn *hc)
 {
-    const struct http_watch *watch = hc->watch;
-    http_body_fn *on_body = hc->input == INPUT_BODY ? hc->on_body : NULL;
-    void *watch_ctx = hc->watch_ctx;
-    void *body_ctx = hc->on_body_ctx;
-    hc->watch = NULL;
-    hc->on_body = NULL;
+    struct waiter waiter = take_waiter(hc);
     http_conn_release(hc);
-    if (on_body != NULL) {
-        on_body(body_ctx, ERR_GONE, SPAN_NONE);
-    }
-    if (watch != NULL) {
-        watch->on_gone(watch_ctx);
-    }
+    tell_void(&waiter);
+}
+
+void http_conn_lose(struct http_conn *hc)
+{
+    conn_abort(hc->conn);
+    tell_gone(hc);
 }
 
 static void close_politely(struct http_conn *hc)
@@ -72,19 +93,15 @@ void http_conn_refuse(struct http_conn *hc, unsigned status, struct span why)
     }
     kit_of(hc)->counters.requests_refused++;
     hc->keep_alive = false;
+    hc->input = INPUT_DONE;
+    /* The body may be half read, or read over behind an answer that is still pending. */
+    struct waiter waiter = take_waiter(hc);
     if (hc->answer == ANSWER_NONE) {
-        /* The body may be half read; whoever waits for it hears that it is void. */
-        http_body_fn *on_body = hc->input == INPUT_BODY ? hc->on_body : NULL;
-        void *ctx = hc->on_body_ctx;
-        hc->on_body = NULL;
-        hc->input = INPUT_DONE;
         http_resp_text(http_resp_of(hc), status, why);
-        if (on_body != NULL) {
-            on_body(ctx, ERR_GONE, SPAN_NONE);
-        }
-        return;
+    } else {
+        close_politely(hc);
     }
-    close_politely(hc);
+    tell_void(&waiter);
 }
 
 /* -- body ------------------------------------------------------------------------------------- */
@@ -161,9 +178,11 @@ void http_resp_read_body(struct http_resp *resp, uint64_t max_bytes, http_body_f
     buf_fini(&hc->content);
     buf_init(&hc->content, max_bytes + 1 < (1U << 31) ? max_bytes + 1 : (1U << 31));
     set_deadline(hc, hc->server->opts.body_timeout_ms);
-    if (hc->expects_100 &&
-        conn_write(hc->conn, SPAN_LIT("HTTP/1.1 100 Continue\r\n\r\n")) != ERR_OK) {
-        http_conn_refuse(hc, 503, SPAN_LIT("Out of memory.\n"));
+    if (hc->expects_100) {
+        hc->expects_100 = false; /* from now on the body is sure to come */
+        if (conn_write(hc->conn, SPAN_LIT("HTTP/1.1 100 Continue\r\n\r\n")) != ERR_OK) {
+            http_conn_refuse(hc, 503, SPAN_LIT("Out of memory.\n"));
+        }
     }
 }
 
@@ -194,6 +213,8 @@ static void reset_request(struct http_conn *hc)
     hc->scanned = 0;
     hc->answer = ANSWER_NONE;
     hc->input = INPUT_IDLE;
+    hc->minor = 1; /* for a refusal before the version is known */
+    hc->is_head_method = false;
     hc->n_body_bytes = 0;
     hc->watch = NULL;
     hc->on_body = NULL;
@@ -204,9 +225,6 @@ static void refuse_head(struct http_conn *hc, const struct http1_fault *fault)
     char quoted[LOG_QUOTED_BYTES];
     LOG(LOG_DEBUG, "request refused", "status=%u why=%s", fault->status,
         log_quoted(span_str(fault->why), quoted));
-    hc->input = INPUT_DONE;
-    hc->minor = 1;
-    hc->is_head_method = false;
     http_conn_refuse(hc, fault->status, span_str(fault->why));
 }
 
@@ -276,6 +294,15 @@ static bool next_request(struct http_conn *hc)
     return true;
 }
 
+/* Answers that the peer does not read must not pile up: 64 KiB of tiny pipelined requests may ask
+ * for a thousand times as much. Its write stall is the deadline meanwhile. */
+static void wait_for_room(struct http_conn *hc)
+{
+    hc->is_paused = true;
+    conn_pause(hc->conn);
+    clear_deadline(hc);
+}
+
 static size_t on_data(void *owner, char *bytes, size_t len)
 {
     struct http_conn *hc = owner;
@@ -284,7 +311,9 @@ static size_t on_data(void *owner, char *bytes, size_t len)
     while (!hc->is_over && used < len) {
         struct span rest = span_of(bytes + used, len - used);
         size_t n = 0;
-        if (hc->input == INPUT_IDLE || hc->input == INPUT_HEAD) {
+        if (hc->input == INPUT_IDLE && conn_room(hc->conn) == 0) {
+            wait_for_room(hc);
+        } else if (hc->input == INPUT_IDLE || hc->input == INPUT_HEAD) {
             n = take_head(hc, rest);
         } else if (hc->input == INPUT_BODY || hc->input == INPUT_DRAIN) {
             n = take_body(hc, rest);
@@ -305,16 +334,27 @@ static size_t on_data(void *owner, char *bytes, size_t len)
     return used;
 }
 
+static void resume(struct http_conn *hc)
+{
+    if (hc->is_paused) {
+        hc->is_paused = false;
+        conn_resume(hc->conn);
+    }
+}
+
 void http_conn_answered(struct http_conn *hc)
 {
+    if (hc->input == INPUT_BODY && !hc->is_over) {
+        /* Answered without waiting for the body: nobody may be called with it any more. */
+        hc->on_body = NULL;
+        buf_fini(&hc->content);
+        drain_body(hc);
+    }
     if (hc->is_over || hc->is_reading || !is_complete(hc)) {
         return;
     }
     if (next_request(hc)) {
-        if (hc->is_paused) {
-            hc->is_paused = false;
-            conn_resume(hc->conn);
-        }
+        resume(hc);
         conn_redeliver(hc->conn);
     }
 }
@@ -329,7 +369,10 @@ static void on_eof(void *owner)
 static void on_drained(void *owner)
 {
     struct http_conn *hc = owner;
-    if (hc->watch != NULL && hc->watch->on_room != NULL) {
+    if (hc->input == INPUT_IDLE && hc->is_paused) {
+        set_deadline(hc, hc->server->opts.keepalive_timeout_ms);
+        resume(hc);
+    } else if (hc->watch != NULL && hc->watch->on_room != NULL) {
         hc->watch->on_room(hc->watch_ctx);
     }
 }
@@ -364,9 +407,6 @@ static void on_deadline(struct timer *timer)
         return;
     }
     case INPUT_HEAD:
-        hc->minor = 1;
-        hc->input = INPUT_DONE;
-        hc->answer = ANSWER_NONE;
         http_conn_refuse(hc, 408, SPAN_LIT("The request head came too slowly.\n"));
         return;
     case INPUT_IDLE:

@@ -72,6 +72,8 @@ static inline struct http_resp *http_resp_of(struct http_conn *hc)
 bool http_conn_can_drain(const struct http_conn *hc);
 /* The answer is complete: next request or close. */
 void http_conn_answered(struct http_conn *hc);
+/* The answer cannot be completed (memory): ends the connection at once and tells whoever waits. */
+void http_conn_lose(struct http_conn *hc);
 /* Lets go of the connection object (closed or handed over) and frees `hc` at the turn's end. */
 void http_conn_release(struct http_conn *hc);
 /* Answers `status` with `why` and closes: the request stream cannot be trusted any more. */

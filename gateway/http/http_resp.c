@@ -32,16 +32,6 @@ static const struct {
     {505, "HTTP/1.1 505 HTTP Version Not Supported\r\n"},
 };
 
-static struct span status_line(unsigned status)
-{
-    for (size_t i = 0; i < sizeof status_lines / sizeof status_lines[0]; i++) {
-        if (status_lines[i].status == status) {
-            return span_str(status_lines[i].line);
-        }
-    }
-    return SPAN_LIT("HTTP/1.1 500 Internal Server Error\r\n");
-}
-
 static void put(struct http_conn *hc, struct span bytes)
 {
     if (hc->is_over || hc->has_failed) {
@@ -51,6 +41,21 @@ static void put(struct http_conn *hc, struct span bytes)
         hc->has_failed = true;
         hc->server->kit->counters.out_of_memory++;
     }
+}
+
+static void put_status_line(struct http_conn *hc, unsigned status)
+{
+    for (size_t i = 0; i < sizeof status_lines / sizeof status_lines[0]; i++) {
+        if (status_lines[i].status == status) {
+            put(hc, span_str(status_lines[i].line));
+            return;
+        }
+    }
+    char digits[DECIMAL_MAX_CHARS];
+    size_t n = decimal_put(digits, status);
+    put(hc, SPAN_LIT("HTTP/1.1 "));
+    put(hc, span_of(digits, n));
+    put(hc, SPAN_LIT(" \r\n")); /* the reason may be empty (RFC 9112 4) */
 }
 
 /* Made anew once a second: formatting a date costs as much as a whole small answer. */
@@ -74,18 +79,17 @@ void http_resp_start(struct http_resp *resp, unsigned status)
     ASSERT(hc->answer == ANSWER_NONE);
     hc->answer = ANSWER_HEAD;
     hc->status = (uint16_t)status;
-    if (hc->input == INPUT_REQUEST && !http_conn_can_drain(hc)) {
+    bool is_body_unread = hc->input == INPUT_REQUEST || hc->input == INPUT_BODY;
+    if (is_body_unread && !http_conn_can_drain(hc)) {
         hc->keep_alive = false;
     }
-    put(hc, status_line(status));
+    put_status_line(hc, status);
     if (status == 101) {
         return;
     }
     put(hc, date_line(hc->server));
     if (!hc->keep_alive) {
         put(hc, SPAN_LIT("Connection: close\r\n"));
-    } else if (hc->minor == 0) {
-        put(hc, SPAN_LIT("Connection: keep-alive\r\n"));
     }
 }
 
@@ -128,6 +132,9 @@ void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, 
 {
     struct http_conn *hc = http_conn_of(resp);
     ASSERT(hc->answer == ANSWER_HEAD);
+    if (hc->keep_alive && hc->minor == 0) {
+        put(hc, SPAN_LIT("Connection: keep-alive\r\n")); /* HTTP/1.0 must be told */
+    }
     if (hc->status == 204 || hc->status == 304) {
         put(hc, SPAN_LIT("\r\n"));
         fail_or_answered(hc);
@@ -162,6 +169,10 @@ void http_resp_stream(struct http_resp *resp)
     ASSERT(hc->answer == ANSWER_HEAD);
     hc->answer = ANSWER_STREAM;
     hc->is_chunked = hc->minor == 1;
+    if (!hc->is_chunked && hc->keep_alive) {
+        hc->keep_alive = false; /* the end of the connection is the end of the body */
+        put(hc, SPAN_LIT("Connection: close\r\n"));
+    }
     put(hc, hc->is_chunked ? SPAN_LIT("Transfer-Encoding: chunked\r\n\r\n") : SPAN_LIT("\r\n"));
 }
 
@@ -170,7 +181,7 @@ static size_t put_chunk_size(char out[18], size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     size_t digits = 1;
-    while (n >> (4 * digits) != 0 && digits < 16) {
+    while (digits < 16 && n >> (4 * digits) != 0) {
         digits++;
     }
     for (size_t i = 0; i < digits; i++) {
@@ -199,14 +210,8 @@ void http_resp_chunk(struct http_resp *resp, const struct span *pieces, size_t n
     if (hc->is_chunked) {
         put(hc, SPAN_LIT("\r\n"));
     }
-    if (hc->has_failed) {
-        conn_abort(hc->conn);
-        const struct http_watch *watch = hc->watch;
-        void *ctx = hc->watch_ctx;
-        http_conn_release(hc);
-        if (watch != NULL) {
-            watch->on_gone(ctx);
-        }
+    if (hc->has_failed && !hc->is_over) {
+        http_conn_lose(hc);
     }
 }
 
@@ -214,10 +219,8 @@ void http_resp_end(struct http_resp *resp)
 {
     struct http_conn *hc = http_conn_of(resp);
     ASSERT(hc->answer == ANSWER_STREAM);
-    if (hc->is_chunked) {
+    if (hc->is_chunked && !hc->is_head_method) {
         put(hc, SPAN_LIT("0\r\n\r\n"));
-    } else {
-        hc->keep_alive = false; /* HTTP/1.0: the end of the connection is the end of the body */
     }
     fail_or_answered(hc);
 }
@@ -233,6 +236,12 @@ struct http_octets *http_resp_upgrade(struct http_resp *resp)
     ASSERT(hc->answer == ANSWER_HEAD && hc->status == 101);
     put(hc, SPAN_LIT("\r\n"));
     struct conn *conn = hc->conn;
+    if (hc->has_failed) {
+        conn_fail(conn); /* the new owner hears of it */
+    }
+    if (hc->is_paused) {
+        conn_resume(conn); /* what waits behind the request is for the new owner */
+    }
     http_conn_release(hc);
     return (struct http_octets *)(void *)conn;
 }

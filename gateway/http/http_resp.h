@@ -55,7 +55,9 @@ bool http_resp_is_http10(const struct http_resp *resp);
 /* Who is told while the answer is pending or streaming. */
 struct http_watch {
     void (*on_room)(void *ctx);
-    /* The peer has gone (reset, FIN, write timeout): the answer is void and `resp` dead. */
+    /* The answer is void and `resp` dead: the peer has gone (reset, FIN, write timeout), or the
+     * body that nobody wanted turned out malformed, too long or too slow. Not called while a body
+     * is awaited: then on_body hears of it, and of the two only that. */
     void (*on_gone)(void *ctx);
 };
 void http_resp_watch(struct http_resp *resp, const struct http_watch *watch, void *ctx);

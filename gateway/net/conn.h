@@ -9,8 +9,8 @@
  * conn_close (polite: output flushed, FIN, then a bounded drain, so that no RST destroys what the
  * peer has not read) or conn_abort; memory goes at the end of the turn. Reading can be paused; even
  * then a reset or a hang-up is noticed, while a FIN waits behind the bytes that came before it.
- * Deadlines: a peer that takes less than CONN_MIN_RATE of what waits for it within the write timeout
- * is cut. Threads: the owning worker.
+ * Deadlines: a peer that takes less than CONN_MIN_RATE of what waits for it within the write
+ * timeout is cut. Threads: the owning worker.
  */
 #ifndef POSTERN_NET_CONN_H
 #define POSTERN_NET_CONN_H

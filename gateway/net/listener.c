@@ -72,7 +72,7 @@ static bool parse_address(struct span text, union address *out, socklen_t *len)
     if (is_v6) {
         host = span_of(host.ptr + 1, host.len - 2);
     }
-    if (host.len >= sizeof host_text) {
+    if (host.len >= sizeof host_text || span_find(host, '\0') != host.len) {
         return false;
     }
     memcpy(host_text, host.ptr, host.len);
@@ -230,6 +230,29 @@ static void on_pause_over(struct timer *timer)
     }
 }
 
+/* The connection ended before it was accepted, or there is none: the listener itself is well. Linux
+ * also hands on network errors of the new connection (accept(2)). */
+static bool is_passing(int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM: /* a firewall rule */
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *ctx)
 {
     (void)what;
@@ -241,7 +264,9 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
         memset(&addr, 0, sizeof addr.any);
         int client = accept4(fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            /* What does not pass (EMFILE, ENFILE, ENOBUFS, ENOMEM, anything unknown) would come
+             * again at once. */
+            if (!is_passing(errno)) {
                 rest(listener, errno);
             }
             return;
