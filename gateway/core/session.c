@@ -87,8 +87,8 @@ static void destroy(struct session *s)
     turn_schedule(&s->kit->turn, TURN_REAP, &s->task, reap);
 }
 
-/* The input is open again, or for good (to be dropped): tells who holds some. A callback may release
- * any reference, pause again or end the session. */
+/* The input is open again, or for good (to be dropped): tells who holds some. A callback may
+ * release any reference, pause again or end the session. */
 static void tell_refs(struct session *s)
 {
     struct session_ref *ref = LIST_FIRST(&s->refs);

@@ -5,7 +5,8 @@
  *          \_______________________ refused, lost ________________/
  *
  * CONNECTING: the handler decides (mount option `accept`); the client has not been told that it is
- * open. CLOSING: the uplink knows; queued messages go out before the goodbye, and every later
+ * open. CLOSING: the uplink knows (every end begins here, before the uplink is told, so that it may
+ * close or abort from inside any call); queued messages go out before the goodbye, and every later
  * receiver gets the same goodbye until the linger timer ends. CLOSED: out of every table, memory
  * goes at the turn's end.
  *
