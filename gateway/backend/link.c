@@ -82,6 +82,15 @@ void link_fail(struct link *link, const char *code, const char *format, ...)
     end(link);
 }
 
+void link_break(struct link *link)
+{
+    link->kit->counters.out_of_memory++;
+    if (!link->is_gone) {
+        link->is_broken = true;
+        timer_arm(&link->kit->timers, &link->timer, link->kit->now_ms);
+    }
+}
+
 void link_close(struct link *link)
 {
     if (!link->is_gone) {
@@ -183,7 +192,7 @@ static bool acknowledge(struct link *link, const struct link_verb *verb, bool ap
         uint64_t last = 0;
         bool is_good = read_range(verb->args[i], &first, &last);
         if (verb->id == LINK_ACK) {
-            is_good = is_good && first == last;
+            is_good = is_good && span_find(verb->args[i], '-') == verb->args[i].len;
             first = 1;
         }
         if (!is_good || !link_was_sent(link, first, last)) {
@@ -201,8 +210,9 @@ static bool acknowledge(struct link *link, const struct link_verb *verb, bool ap
     return true;
 }
 
-/* Whether the verb may be applied; else the link has failed. Also inside a BATCH. */
-static bool check_verb(struct link *link, const struct link_verb *verb)
+/* Whether the verb may be applied; else the link has failed. `misplaced`: the code for a verb that
+ * may not come here at all. */
+static bool check_verb(struct link *link, const struct link_verb *verb, const char *misplaced)
 {
     switch (verb->id) {
     case LINK_MSG:
@@ -234,7 +244,7 @@ static bool check_verb(struct link *link, const struct link_verb *verb)
     case LINK_PING:
     case LINK_PONG:
     case LINK_DRAIN:
-        link_fail(link, "bad-verb", "%s cannot come here", link_verb_name(verb->id));
+        link_fail(link, misplaced, "%s cannot come here", link_verb_name(verb->id));
         return false;
     case LINK_UNKNOWN:
         break; /* of a later version: passed over */
@@ -280,7 +290,7 @@ static void take_batch(struct link *link, struct span frames)
             }
             if (pass == 1) {
                 apply_verb(link, &verb);
-            } else if (!check_verb(link, &verb)) {
+            } else if (!check_verb(link, &verb, "bad-batch")) {
                 return;
             }
             rest = span_skip(rest, used);
@@ -355,7 +365,7 @@ static void take_verb(struct link *link, const struct link_verb *verb)
         break;
     }
     default:
-        if (check_verb(link, verb)) {
+        if (check_verb(link, verb, "bad-verb")) {
             apply_verb(link, verb);
         }
         break;
@@ -407,7 +417,10 @@ static size_t on_data(void *owner, char *bytes, size_t len)
     struct link *link = owner;
     size_t used = 0;
     link->heard_ms = link->kit->now_ms;
-    link->was_pinged = false;
+    if (link->was_pinged && !link->is_broken) {
+        link->was_pinged = false;
+        timer_arm(&link->kit->timers, &link->timer, link->heard_ms + link->opts->timeout_ms / 2);
+    }
     while (used < len && !link->is_gone) {
         struct span rest = span_of(bytes + used, len - used);
         if (link->partial_needed != 0) {
@@ -458,23 +471,30 @@ static void on_timer(struct timer *timer)
 {
     struct link *link = CONTAINER_OF(timer, struct link, timer);
     uint64_t now_ms = link->kit->now_ms;
-    uint64_t half_ms = link->opts->timeout_ms / 2;
+    uint32_t timeout_ms = link->opts->timeout_ms;
+    if (link->is_broken) {
+        link_fail(link, "internal", "the gateway is out of memory");
+        return;
+    }
     if (!link->is_ready) {
         link_fail(link, "timeout", "no HELLO came in time; it is the first frame of a handler");
         return;
     }
-    if (link->was_pinged && now_ms - link->heard_ms >= link->opts->timeout_ms) {
+    /* The handler has the whole time from the PING on. */
+    if (link->was_pinged && now_ms - link->pinged_ms >= timeout_ms) {
         link_fail(link, "timeout", "no PONG in %u ms; answer PING with PONG also while busy",
-                  link->opts->timeout_ms);
+                  timeout_ms);
         return;
     }
-    if (!link->was_pinged && now_ms - link->heard_ms >= half_ms) {
+    if (!link->was_pinged && now_ms - link->heard_ms >= timeout_ms / 2) {
         link->was_pinged = true;
+        link->pinged_ms = now_ms;
         if (link_put(conn_out(link->conn), "PING", NULL, 0, SPAN_NONE) == ERR_OK) {
             conn_wrote(link->conn);
         }
     }
-    uint64_t due_ms = link->heard_ms + (link->was_pinged ? link->opts->timeout_ms : half_ms);
+    uint64_t due_ms =
+        link->was_pinged ? link->pinged_ms + timeout_ms : link->heard_ms + timeout_ms / 2;
     timer_arm(&link->kit->timers, timer, due_ms > now_ms ? due_ms : now_ms + 1);
 }
 
@@ -507,7 +527,7 @@ enum err link_create(struct kit *kit, struct conn *conn, const struct link_opts 
 
 bool link_serves(const struct link *link, struct span mount)
 {
-    if (!link->is_ready || link->is_draining || link->is_gone) {
+    if (!link->is_ready || link->is_draining || link->is_broken || link->is_gone) {
         return false;
     }
     for (unsigned i = 0; i < link->n_mounts; i++) {

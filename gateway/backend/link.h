@@ -71,9 +71,10 @@ struct link_delivery {
 };
 
 struct link_slot {
-    void *owner;        /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
-    uint32_t next_free; /* of a free slot */
-    bool is_used;
+    void *owner;          /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
+    uint32_t next_free;   /* of a free slot */
+    uint32_t open_number; /* low half: the OPEN that its owner got; an older one may still be
+                           * unacknowledged when the handle is given out again */
 };
 
 struct link {
@@ -101,10 +102,12 @@ struct link {
     /* life */
     struct timer timer;
     struct turn_task reap;
-    uint64_t heard_ms; /* last bytes from the handler */
+    uint64_t heard_ms;  /* last bytes from the handler */
+    uint64_t pinged_ms; /* with was_pinged */
     bool is_ready;
     bool is_draining;
     bool was_pinged;
+    bool is_broken; /* out of memory while writing: ends before the next turn */
     bool is_gone;
     char *name;               /* "app" of HELLO, quoted for logs; NULL before */
     uint64_t max_frame_bytes; /* of this link: ours, or less where HELLO asks for less */
@@ -125,8 +128,8 @@ void link_close(struct link *link);
 
 bool link_serves(const struct link *link, struct span mount);
 
-/* Deliveries. ERR_AGAIN: no room now, on_room will tell; ERR_NOMEM; ERR_LIMIT: too many handles, or
- * a payload over the link's max_frame. */
+/* Deliveries; none of them ends the link inside the call. ERR_AGAIN: no room now, on_room will
+ * tell; ERR_NOMEM; ERR_LIMIT: too many handles, or a payload over the link's max_frame. */
 enum err link_deliver_open(struct link *link, void *owner, struct span json,
                            uint32_t *handle) MUST_CHECK;
 enum err link_deliver_msg(struct link *link, uint32_t handle, uint64_t sequence, bool is_text,

@@ -11,6 +11,9 @@ bool link_read_hello(struct link *link, struct span json, const char **why);
 bool link_acknowledge(struct link *link, uint64_t first, uint64_t last);
 /* Whether first..last were all sent. */
 bool link_was_sent(const struct link *link, uint64_t first, uint64_t last);
+/* Something could not be written: the link ends before the next turn, since nothing may end it
+ * inside a call of its owner. */
+void link_break(struct link *link);
 /* Frees the tables. */
 void link_out_fini(struct link *link);
 /* The slot of a handle; NULL when it was never issued. */

@@ -32,7 +32,8 @@ static enum err take_slot(struct link *link, void *owner, uint32_t *handle)
         }
         *handle = ++link->n_slots;
     }
-    link->slots[*handle - 1] = (struct link_slot){.owner = owner, .is_used = true};
+    link->slots[*handle - 1] =
+        (struct link_slot){.owner = owner, .open_number = (uint32_t)link->next_number};
     link->n_sessions++;
     return ERR_OK;
 }
@@ -84,7 +85,8 @@ static void count_delivery(struct link *link, enum link_verb_id verb, uint32_t h
 
 static bool has_room(struct link *link)
 {
-    if (link->unacked_bytes < link->opts->window_bytes && conn_room(link->conn) != 0) {
+    if (!link->is_broken && link->unacked_bytes < link->opts->window_bytes &&
+        conn_room(link->conn) != 0) {
         return true;
     }
     link->wants_room = true;
@@ -93,8 +95,7 @@ static bool has_room(struct link *link)
 
 void link_check_room(struct link *link)
 {
-    if (link->wants_room && !link->is_gone && link->unacked_bytes < link->opts->window_bytes &&
-        conn_room(link->conn) != 0) {
+    if (link->wants_room && !link->is_gone && has_room(link)) {
         link->wants_room = false;
         link->ops->on_room(link->ctx, link);
     }
@@ -120,8 +121,8 @@ bool link_acknowledge(struct link *link, uint64_t first, uint64_t last)
         if (delivery->verb == LINK_CLOSE) {
             free_slot(link, delivery->handle);
         } else if (delivery->verb == LINK_OPEN) {
-            struct link_slot *slot = link_slot_of(link, delivery->handle);
-            if (slot->owner != NULL) {
+            struct link_slot *slot = &link->slots[delivery->handle - 1];
+            if (slot->owner != NULL && slot->open_number == (uint32_t)i) {
                 link->ops->on_open_acked(link->ctx, slot->owner);
             }
         }
@@ -192,9 +193,7 @@ void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struc
     size_t before = buf_len(out);
     const uint64_t args[] = {link->next_number, handle, code};
     if (!reserve_number(link) || link_put(out, "CLOSE", args, 3, reason) != ERR_OK) {
-        /* The handler would keep a dead session for ever: better a new link. */
-        link->kit->counters.out_of_memory++;
-        link_fail(link, "internal", "the gateway is out of memory");
+        link_break(link); /* the handler would keep a dead session for ever: better a new link */
         return;
     }
     count_delivery(link, LINK_CLOSE, handle, buf_len(out) - before);
@@ -212,8 +211,7 @@ void link_tell_writable(struct link *link, uint32_t handle, bool is_writable)
     const uint64_t args[] = {handle};
     if (link_put(conn_out(link->conn), is_writable ? "RESUME" : "PAUSE", args, 1, SPAN_NONE) !=
         ERR_OK) {
-        link->kit->counters.out_of_memory++;
-        link_fail(link, "internal", "the gateway is out of memory");
+        link_break(link);
         return;
     }
     conn_wrote(link->conn);

@@ -30,8 +30,8 @@ enum err admit_init(struct admit *admit, struct kit *kit, const struct router *r
                     struct binds *binds) MUST_CHECK;
 /* Ends what sessions are left. */
 void admit_fini(struct admit *admit);
-/* http_server.on_request. */
-void admit_request(void *admit, struct http_req *req);
+/* http_server.on_request; `ctx` is the struct admit. */
+void admit_request(void *ctx, struct http_req *req);
 /* Ends every session with its dialect's goodbye. */
 void admit_close_all(struct admit *admit, unsigned code, struct span reason);
 

@@ -4,6 +4,7 @@
 #include "base/jsontext.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/dialect.h"
 #include "core/sendq.h"
 #include "core/session.h"
 #include "edge/open_info.h"
@@ -24,7 +25,8 @@ enum binding_place {
 
 struct binding {
     struct binds *binds;
-    struct session *session;
+    struct session
+        *session;         /* NULL: it has ended, and only what waits is still to be handed over */
     struct link *link;    /* NULL while waiting */
     struct sendq pending; /* messages that wait for a link or for room */
     char *info;           /* the OPEN object without its closing brace; NUL-ended */
@@ -32,10 +34,12 @@ struct binding {
     uint64_t sequence;    /* of the last message handed to a link: stable over links */
     uint64_t waiting_since_ms;
     uint32_t handle;
-    uint32_t brief_len; /* of info: what a resumed OPEN repeats */
-    uint8_t place;      /* enum binding_place */
-    bool was_opened;    /* some link had it: the next OPEN says resumed */
-    bool is_slow;       /* the client does not keep up: the handler was told PAUSE */
+    uint32_t brief_len;  /* of info: what a resumed OPEN repeats */
+    uint8_t place;       /* enum binding_place */
+    bool was_opened;     /* a handler has acknowledged its OPEN: the next one says resumed */
+    bool is_slow;        /* the client does not keep up: the handler was told PAUSE */
+    uint16_t close_code; /* with session == NULL, likewise the reason */
+    char *close_reason;  /* NULL = empty */
     TAILQ_ENTRY(binding) next;
 };
 
@@ -106,9 +110,32 @@ static struct link *choose(struct binds *binds, struct span mount)
     return best;
 }
 
+static void destroy(struct binding *b)
+{
+    move_to(b, PLACE_NONE);
+    sendq_fini(&b->pending);
+    mem_free(b->info);
+    mem_free(b->close_reason);
+    mem_free(b);
+}
+
+/* The session has ended, and the handler has or will never have what came before. */
+static void end(struct binding *b)
+{
+    if (b->link != NULL) {
+        link_deliver_close(b->link, b->handle, b->close_code, span_str(b->close_reason));
+    }
+    destroy(b);
+}
+
 /* A message that cannot be handed over, and so cannot be passed over either. */
 static void give_up(struct binding *b, enum err e)
 {
+    sendq_drop(&b->pending, b->pending.n_messages);
+    if (b->session == NULL) {
+        end(b);
+        return;
+    }
     if (e == ERR_LIMIT) {
         session_close(b->session, CLOSE_TOO_BIG, SPAN_LIT("Message larger than the handler takes"));
         return;
@@ -135,6 +162,10 @@ static void drain(struct binding *b)
         b->sequence++;
         sendq_drop(&b->pending, 1);
     }
+    if (b->session == NULL) {
+        end(b);
+        return;
+    }
     move_to(b, PLACE_NONE);
     session_pause_input(b->session, false);
 }
@@ -148,8 +179,7 @@ static enum err offer(struct binding *b)
     }
     struct buf *json = &b->binds->kit->encode_scratch;
     buf_clear(json);
-    size_t len = b->was_opened ? b->brief_len : strlen(b->info);
-    enum err e = buf_append(json, b->info, len);
+    enum err e = buf_append(json, b->info, strlen(b->info));
     if (e == ERR_OK) {
         e = buf_append_span(json, b->was_opened ? SPAN_LIT(",\"resumed\":true}")
                                                 : SPAN_LIT(",\"resumed\":false}"));
@@ -157,24 +187,23 @@ static enum err offer(struct binding *b)
     if (e == ERR_OK) {
         e = link_deliver_open(link, b, buf_span(json), &b->handle);
     }
+    b->binds->has_refused_offer |= e == ERR_AGAIN;
     if (e != ERR_OK) {
         return e;
     }
     b->link = link;
-    b->was_opened = true;
     move_to(b, PLACE_NONE);
     if (b->is_slow) {
         link_tell_writable(link, b->handle, false);
     }
-    if (b->link != NULL) {
-        drain(b);
-    }
+    drain(b);
     return ERR_OK;
 }
 
 /* Offers everything that waits, in order, until there is no room. */
 static void offer_waiting(struct binds *binds)
 {
+    binds->has_refused_offer = false;
     struct binding *b = TAILQ_FIRST(&binds->waiting);
     while (b != NULL) {
         struct binding *following = TAILQ_NEXT(b, next);
@@ -206,6 +235,10 @@ static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
 {
     (void)ctx;
     struct binding *b = slot;
+    if (b->session == NULL) {
+        b->binds->kit->counters.stale_verbs++; /* it crosses the CLOSE that waits behind messages */
+        return;
+    }
     switch ((unsigned)verb->id) {
     case LINK_MSG: {
         struct message message = {verb->payload, verb->args[1].ptr[0] == 't'};
@@ -229,7 +262,9 @@ static void on_open_acked(void *ctx, void *slot)
 {
     (void)ctx;
     struct binding *b = slot;
-    /* Headers and cookies were for the first OPEN only. */
+    b->was_opened = true;
+    /* Headers and cookies were for the first OPEN only; an OPEN that its handler may never have
+     * seen is repeated whole. */
     if (b->info[b->brief_len] != '\0') {
         b->info[b->brief_len] = '\0';
         char *brief = mem_resize(b->info, b->brief_len + 1);
@@ -242,26 +277,29 @@ static void on_open_acked(void *ctx, void *slot)
 static void on_room(void *ctx, struct link *link)
 {
     struct binds *binds = ctx;
-    /* One round over those that wait here now; who finds no room goes to the end of the line. */
-    struct binding_list round = TAILQ_HEAD_INITIALIZER(round);
-    struct binding *last = TAILQ_LAST(&binds->blocked, binding_list);
-    struct binding *b = TAILQ_FIRST(&binds->blocked);
-    while (b != NULL) {
-        bool is_last = b == last;
-        struct binding *following = TAILQ_NEXT(b, next);
+    /* In order of blocking, until there is no room again. */
+    struct binding *following = NULL;
+    for (struct binding *b = TAILQ_FIRST(&binds->blocked); b != NULL; b = following) {
+        following = TAILQ_NEXT(b, next);
         if (b->link == link && !link->wants_room) {
             drain(b);
         }
-        b = is_last ? NULL : following;
     }
-    offer_waiting(binds);
+    if (binds->has_refused_offer) {
+        offer_waiting(binds);
+    }
 }
 
 static void on_orphan(void *ctx, void *slot)
 {
     (void)ctx;
     struct binding *b = slot;
-    start_waiting(b);
+    b->link = NULL;
+    if (b->session == NULL) {
+        destroy(b); /* nobody would open it again for the sake of its last words */
+    } else {
+        start_waiting(b);
+    }
 }
 
 static void on_gone(void *ctx, struct link *link)
@@ -318,14 +356,13 @@ static void writable(void *binding, bool is_writable)
 static void closed(void *binding, unsigned code, struct span reason)
 {
     struct binding *b = binding;
-    struct link *link = b->link;
-    move_to(b, PLACE_NONE);
-    sendq_fini(&b->pending);
-    mem_free(b->info);
-    if (link != NULL) {
-        link_deliver_close(link, b->handle, code, reason);
+    b->session = NULL;
+    b->close_code = (uint16_t)code;
+    b->close_reason = reason.len != 0 ? mem_copy_string(reason.ptr, reason.len) : NULL;
+    /* What the client said before it left waits for room in the window: CLOSE comes behind it. */
+    if (b->link == NULL || sendq_is_empty(&b->pending)) {
+        end(b);
     }
-    mem_free(b);
 }
 
 const struct uplink_ops bind_uplink_ops = {
@@ -337,7 +374,7 @@ const struct uplink_ops bind_uplink_ops = {
 /* -- interface -------------------------------------------------------------------------------- */
 
 enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
-                      const char *dialect, const char *transport, const struct http_req *req)
+                      const char *transport, struct span sid, const struct http_req *req)
 {
     struct binding *b = MEM_NEW(struct binding);
     if (b == NULL) {
@@ -348,8 +385,9 @@ enum err bind_session(struct binds *binds, struct session *session, const struct
     buf_clear(scratch);
     const struct open_info info = {.public_id = session->public_id,
                                    .mount = mount->path,
-                                   .dialect = dialect,
-                                   .transport = transport};
+                                   .dialect = session->dialect->name,
+                                   .transport = transport,
+                                   .sid = sid};
     if (open_info_write(&info, req, scratch, &brief_len) == ERR_OK) {
         struct span text = buf_span(scratch);
         b->info = mem_copy_string(text.ptr, text.len);

@@ -9,7 +9,9 @@
  * While WAITING, or while the link's window is full, the client's messages wait here, bounded; at
  * the bound the session's input is paused (its TCP window closes, its POST waits). Links are chosen
  * by least sessions. When a link dies, its sessions are offered to the links that are left or come
- * back, with `resumed` in OPEN. Threads: the owning worker.
+ * back, with `resumed` in OPEN if a handler had acknowledged one. A session that ends while its
+ * messages wait for room leaves its binding behind until they are handed over, then CLOSE. Threads:
+ * the owning worker.
  */
 #ifndef POSTERN_EDGE_BIND_H
 #define POSTERN_EDGE_BIND_H
@@ -45,6 +47,7 @@ struct binds {
     struct link_list links;
     struct binding_list waiting; /* WAITING, in order of time */
     struct binding_list blocked; /* BOUND with messages that found no room */
+    bool has_refused_offer;      /* some that wait found a link, but no room at it */
     struct timer grace;          /* of the first that waits */
 };
 
@@ -61,9 +64,10 @@ bool binds_has_handler(const struct binds *binds, struct span mount);
 extern const struct uplink_ops bind_uplink_ops;
 
 /* Gives `session` a binding (session->binding) and offers it to a handler. The OPEN says what `req`
- * said: its allowed fields are copied now. ERR_NOMEM. */
+ * said: its allowed fields are copied now. `sid`: the session id in its path, which nobody behind
+ * us may see; may be empty. ERR_NOMEM. */
 enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
-                      const char *dialect, const char *transport,
+                      const char *transport, struct span sid,
                       const struct http_req *req) MUST_CHECK;
 
 #endif

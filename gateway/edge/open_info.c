@@ -19,6 +19,11 @@ static const struct span visible[] = {
     SPAN_LIT_INIT("host"),
 };
 
+struct pair {
+    const char *before;
+    struct span value;
+};
+
 static enum err put_pair(struct buf *out, const char *before, struct span value)
 {
     enum err e = buf_append_span(out, span_str(before));
@@ -43,6 +48,51 @@ static enum err put_headers(const struct http_req *req, struct buf *out)
     return e == ERR_OK ? buf_append_char(out, '}') : e;
 }
 
+/* The path as sent, but without the session id: whoever has that can read the session. */
+static enum err put_path(struct buf *out, struct span path, struct span sid)
+{
+    if (sid.len == 0) {
+        return put_pair(out, ",\"path\":", path);
+    }
+    ASSERT(sid.ptr >= path.ptr && sid.ptr + sid.len <= path.ptr + path.len);
+    size_t before = (size_t)(sid.ptr - path.ptr);
+    struct buf clean;
+    buf_init(&clean, path.len + 1);
+    enum err e = buf_append(&clean, path.ptr, before);
+    if (e == ERR_OK) {
+        e = buf_append_char(&clean, '-');
+    }
+    if (e == ERR_OK) {
+        e = buf_append_span(&clean, span_skip(path, before + sid.len));
+    }
+    if (e == ERR_OK) {
+        e = put_pair(out, ",\"path\":", buf_span(&clean));
+    }
+    buf_fini(&clean);
+    return e;
+}
+
+/* The address alone: "192.0.2.7:4711" and "[2001:db8::1]:4711" without brackets and port. */
+static struct span address_of(const char *peer)
+{
+    struct span all = span_str(peer);
+    const char *colon = strrchr(peer, ':');
+    if (colon == NULL) {
+        return all;
+    }
+    struct span host = span_of(peer, (size_t)(colon - peer));
+    return host.ptr[0] == '[' ? span_of(host.ptr + 1, host.len - 2) : host;
+}
+
+static enum err put_pairs(struct buf *out, const struct pair *pairs, size_t n)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+        e = put_pair(out, pairs[i].before, pairs[i].value);
+    }
+    return e;
+}
+
 enum err open_info_write(const struct open_info *info, const struct http_req *req, struct buf *out,
                          size_t *brief_len)
 {
@@ -50,24 +100,26 @@ enum err open_info_write(const struct open_info *info, const struct http_req *re
     char peer[HTTP_PEER_TEXT_BYTES];
     size_t start = buf_len(out);
     sid_print_public(info->public_id, id);
-    const struct {
-        const char *before;
-        struct span value;
-    } pairs[] = {
+    const struct pair first[] = {
         {"{\"id\":", span_of(id, sizeof id)},
         {",\"mount\":", info->mount},
-        {",\"path\":", req->target.path},
+    };
+    const struct pair rest[] = {
         {",\"query\":", req->target.query},
         {",\"dialect\":", span_str(info->dialect)},
         {",\"transport\":", span_str(info->transport)},
-        {",\"remote\":", span_str(http_req_peer_text(req, peer))},
+        {",\"remote\":", address_of(http_req_peer_text(req, peer))},
         {",\"origin\":", http_req_field(req, SPAN_LIT("origin"))},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        enum err e = put_pair(out, pairs[i].before, pairs[i].value);
-        if (e != ERR_OK) {
-            return e;
-        }
+    enum err e = put_pairs(out, first, sizeof first / sizeof first[0]);
+    if (e == ERR_OK) {
+        e = put_path(out, req->target.path, info->sid);
+    }
+    if (e == ERR_OK) {
+        e = put_pairs(out, rest, sizeof rest / sizeof rest[0]);
+    }
+    if (e != ERR_OK) {
+        return e;
     }
     *brief_len = buf_len(out) - start;
     return put_headers(req, out);

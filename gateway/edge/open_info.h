@@ -19,6 +19,7 @@ struct open_info {
     struct span mount;
     const char *dialect;
     const char *transport;
+    struct span sid; /* a slice of the request's path: "-" is written in its place; may be empty */
 };
 
 /* Appends the object without its closing brace. The first *brief_len bytes are the part that a

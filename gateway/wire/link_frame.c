@@ -105,12 +105,14 @@ static enum err refuse(struct fault *fault, size_t offset, const char *why)
     return ERR_SYNTAX;
 }
 
-/* Decimal digits with a value <= max: ERR_SYNTAX for other bytes, ERR_LIMIT above. */
+/* Decimal digits without leading zeros and with a value <= max: ERR_SYNTAX for other bytes,
+ * ERR_LIMIT above. One form for each number keeps transcripts comparable byte by byte. */
 static inline enum err read_decimal(struct span digits, uint64_t max, uint64_t *value)
 {
     uint64_t sum = 0;
 
-    if (UNLIKELY(digits.len == 0 || digits.len > DECIMAL_MAX_CHARS)) {
+    bool has_leading_zero = digits.len > 1 && digits.ptr[0] == '0';
+    if (UNLIKELY(digits.len == 0 || digits.len > DECIMAL_MAX_CHARS || has_leading_zero)) {
         return ERR_SYNTAX;
     }
     for (size_t i = 0; i < digits.len; i++) {

@@ -67,7 +67,7 @@ struct link_verb {
 enum err link_frame_parse(struct span in, uint64_t max_payload, struct link_verb *verb,
                           size_t *consumed, size_t *needed, struct fault *fault) MUST_CHECK;
 
-/* A numeric argument: decimal, <= max; ERR_SYNTAX else. */
+/* A numeric argument: decimal without leading zeros, <= max; ERR_SYNTAX else. */
 enum err link_arg_u64(struct span arg, uint64_t max, uint64_t *value) MUST_CHECK;
 
 /* Appends `word arg... LENGTH\n payload \n`, whole or not at all. */

@@ -1,0 +1,658 @@
+/* bind: sessions and handlers find each other, lose each other and find each other again; order,
+ * bounds and ends on the way. Real sessions on fake carriers, real links on scripted connections.
+ */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "dialect/raw.h"
+#include "edge/bind.h"
+#include "edge/router.h"
+#include "harness/fake_carrier.h"
+#include "harness/scripted_io.h"
+#include "http/http_req.h"
+
+enum {
+    N_HANDLERS = 3,
+    N_SESSIONS = 4,
+    GRACE_MS = 30000,
+    TIMEOUT_MS = 15000,
+    ACCEPT_MS = 10000,
+    WINDOW = 4096,
+    NARROW_WINDOW = 300, /* full with two OPENs */
+    PENDING = 200,
+    HARD_BYTES = 4000,
+    SOFT_BYTES = 1000,
+};
+
+struct handler {
+    struct scripted io;
+    struct conn *conn;
+};
+
+static struct rig rig;
+static struct binds binds;
+static struct binds_opts opts;
+static struct session_opts session_opts;
+static struct session_list all;
+static struct handler handlers[N_HANDLERS];
+static struct record heard;    /* what a handler heard, for the checks */
+static struct record carriers; /* what all clients heard */
+static struct session *sessions[N_SESSIONS];
+static struct fake_carrier c[N_SESSIONS];
+static struct mount mount;
+
+static int set_up(void **state)
+{
+    (void)state;
+    log_set_level(LOG_ERROR);
+    rig_start(&rig);
+    memset(handlers, 0, sizeof handlers);
+    heard.len = 0;
+    carriers.len = 0;
+    LIST_INIT(&all);
+    mount = (struct mount){.path = SPAN_LIT("/chat"), .dialect = &raw_dialect};
+    opts = (struct binds_opts){.link = {.max_frame_bytes = 1 << 20,
+                                        .window_bytes = WINDOW,
+                                        .timeout_ms = TIMEOUT_MS,
+                                        .n_workers = 1,
+                                        .version = "t"},
+                               .grace_ms = GRACE_MS,
+                               .pending_bytes = PENDING,
+                               .write_timeout_ms = TIMEOUT_MS};
+    session_opts = (struct session_opts){.heartbeat_ms = 10000000,
+                                         .pong_timeout_ms = 10000,
+                                         .disconnect_delay_ms = 5000,
+                                         .accept_timeout_ms = ACCEPT_MS,
+                                         .queue_hard_bytes = HARD_BYTES,
+                                         .queue_soft_bytes = SOFT_BYTES};
+    binds_init(&binds, &rig.kit, &opts);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    binds_fini(&binds); /* the worker ends links first */
+    while (!LIST_EMPTY(&all)) {
+        session_abort(LIST_FIRST(&all));
+    }
+    conn_end_all(rig.loop);
+    timer_cancel(&rig.kit.timers, &binds.grace);
+    rig_turn(&rig);
+    assert_true(TAILQ_EMPTY(&binds.waiting));
+    assert_true(TAILQ_EMPTY(&binds.blocked));
+    assert_true(rig.kit.counters.sessions_open == 0);
+    assert_true(rig.kit.counters.links_open == 0);
+    assert_true(timers_next_ms(&rig.kit.timers) == TIMERS_NONE);
+    for (int i = 0; i < N_HANDLERS; i++) {
+        if (handlers[i].conn != NULL) {
+            assert_int_equal(handlers[i].io.n_closes, 1);
+            scripted_fini(&handlers[i].io);
+        }
+    }
+    rig_stop(&rig);
+    return 0;
+}
+
+/* -- handlers ---------------------------------------------------------------------------------- */
+
+static void say(int i, const char *text)
+{
+    scripted_feed(&handlers[i].io, span_str(text));
+    conn_poke(handlers[i].conn);
+    rig_turn(&rig);
+}
+
+static const char *shown_open(struct span json)
+{
+    bool is_resumed = memmem(json.ptr, json.len, ",\"resumed\":true}", 16) != NULL;
+    bool has_headers = memmem(json.ptr, json.len, ",\"headers\":{", 12) != NULL;
+    if (is_resumed) {
+        return has_headers ? "resumed+headers" : "resumed";
+    }
+    return has_headers ? "new+headers" : "new";
+}
+
+/* Frames as words: "OPEN 1 1 {new+headers} MSG 2 1 1 t {hi}"; WELCOME is left out. */
+static void read_frames(int i)
+{
+    rig_turn(&rig);
+    struct span rest = scripted_written(&handlers[i].io);
+    while (rest.len != 0) {
+        struct link_verb verb;
+        struct fault fault = {0};
+        size_t used = 0;
+        size_t needed = 0;
+        assert_int_equal(link_frame_parse(rest, 1 << 20, &verb, &used, &needed, &fault), ERR_OK);
+        rest = span_skip(rest, used);
+        if (verb.id == LINK_WELCOME) {
+            continue;
+        }
+        record_add(&heard, "%s", link_verb_name(verb.id));
+        for (unsigned k = 0; k < verb.n_args; k++) {
+            record_add(&heard, "%.*s", SPAN_FMT(verb.args[k]));
+        }
+        if (verb.id == LINK_OPEN) {
+            record_add(&heard, "{%s}", shown_open(verb.payload));
+        } else {
+            record_add(&heard, "{%.*s}", verb.payload.len > 60 ? 3 : (int)verb.payload.len,
+                       verb.payload.ptr);
+        }
+    }
+    scripted_forget_written(&handlers[i].io);
+}
+
+#define HEARD(i, want)                                                                             \
+    do {                                                                                           \
+        read_frames(i);                                                                            \
+        CHECK_RECORD(&heard, want);                                                                \
+    } while (0)
+
+static void connect_as(int i, const char *hello)
+{
+    handlers[i].conn = scripted_conn(&rig, &handlers[i].io);
+    binds_accept(&binds, handlers[i].conn);
+    say(i, hello);
+}
+
+static void connect_handler(int i)
+{
+    connect_as(i, "HELLO 1 2\n{}\n");
+}
+
+static void kill_handler(int i)
+{
+    scripted_feed_eof(&handlers[i].io);
+    conn_poke(handlers[i].conn);
+    rig_turn(&rig);
+}
+
+/* -- sessions ---------------------------------------------------------------------------------- */
+
+static void open_session(int i)
+{
+    static struct http1_head head;
+    static const struct conn_peer peer = {.family = AF_UNIX};
+    head.n_fields = 1;
+    head.fields[0] = (struct http1_field){SPAN_LIT("User-Agent"), SPAN_LIT("t")};
+    const struct http_req req = {
+        .head = &head, .target = {.path = SPAN_LIT("/chat/x")}, .peer = &peer};
+    const struct session_birth birth = {.kit = &rig.kit,
+                                        .opts = &session_opts,
+                                        .dialect = &raw_dialect,
+                                        .uplink = &bind_uplink_ops,
+                                        .all = &all,
+                                        .must_wait = mount.must_accept};
+    assert_int_equal(session_create(&birth, &sessions[i]), ERR_OK);
+    assert_int_equal(bind_session(&binds, sessions[i], &mount, "websocket", SPAN_NONE, &req),
+                     ERR_OK);
+    fake_carrier_attach(&c[i], &fake_duplex, sessions[i], &carriers);
+    rig_turn(&rig);
+}
+
+static void client_says(int i, const char *text)
+{
+    const char *why = NULL;
+    assert_int_equal(session_receive(sessions[i], span_str(text), true, &why), ERR_OK);
+}
+
+/* A message of `n` bytes. */
+static void client_says_much(int i, size_t n)
+{
+    static char text[1 << 17];
+    const char *why = NULL;
+    memset(text, 'x', sizeof text);
+    (void)!session_receive(sessions[i], span_of(text, n), true, &why);
+}
+
+static void client_leaves(int i)
+{
+    fake_carrier_detach(&c[i], DETACH_BYE, 1001, "left");
+    rig_turn(&rig);
+}
+
+/* -- finding each other ------------------------------------------------------------------------ */
+
+static void a_session_is_offered_at_once(void **state)
+{
+    (void)state;
+    assert_false(binds_has_handler(&binds, mount.path));
+    connect_handler(0);
+    assert_true(binds_has_handler(&binds, mount.path));
+    open_session(0);
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    client_says(0, "hi");
+    HEARD(0, "MSG 2 1 1 t {hi}");
+    say(0, "MSG 1 t 2\nho\nMSG 1 b 1\n!\n");
+    CHECK_RECORD(&carriers, "ho bin:!");
+    client_leaves(0);
+    HEARD(0, "CLOSE 3 1 1001 {left}");
+}
+
+static void or_waits_until_a_handler_comes(void **state)
+{
+    (void)state;
+    open_session(0);
+    open_session(1);
+    client_says(0, "a");
+    client_says(1, "b");
+    client_says(0, "c");
+    rig_pass(&rig, GRACE_MS - 1);
+    connect_handler(0);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {a} MSG 3 1 2 t {c} "
+             "OPEN 4 2 {new+headers} MSG 5 2 1 t {b}");
+    rig_pass(&rig, 1);
+    CHECK_RECORD(&carriers, "");
+    client_says(1, "d");
+    read_frames(0); /* a PING is due about now */
+    assert_non_null(strstr(heard.text, "MSG 6 2 2 t {d}"));
+    heard.len = 0;
+}
+
+static void but_not_for_longer_than_the_grace(void **state)
+{
+    (void)state;
+    open_session(0);
+    rig_pass(&rig, 1000);
+    open_session(1);
+    rig_pass(&rig, GRACE_MS - 1001);
+    CHECK_RECORD(&carriers, "");
+    rig_pass(&rig, 1);
+    CHECK_RECORD(&carriers, "<finish 1013 No handler>");
+    rig_pass(&rig, 999);
+    CHECK_RECORD(&carriers, "");
+    rig_pass(&rig, 1);
+    CHECK_RECORD(&carriers, "<finish 1013 No handler>");
+    assert_true(LIST_EMPTY(&all));
+}
+
+static void a_client_that_leaves_while_it_waits_was_never_there(void **state)
+{
+    (void)state;
+    open_session(0);
+    client_says(0, "a");
+    client_leaves(0);
+    connect_handler(0);
+    HEARD(0, "");
+}
+
+static void handlers_serve_the_mounts_that_they_name(void **state)
+{
+    (void)state;
+    connect_as(0, "HELLO 1 21\n{\"mounts\":[\"/other\"]}\n");
+    assert_false(binds_has_handler(&binds, mount.path));
+    open_session(0);
+    HEARD(0, "");
+    connect_as(1, "HELLO 1 20\n{\"mounts\":[\"/chat\"]}\n");
+    HEARD(1, "OPEN 1 1 {new+headers}");
+}
+
+static void sessions_go_to_the_link_with_the_fewest(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    connect_handler(1);
+    open_session(0);
+    open_session(1);
+    open_session(2);
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}");
+    HEARD(1, "OPEN 1 1 {new+headers}");
+    client_leaves(0);
+    client_leaves(2);
+    open_session(3);
+    HEARD(0, "CLOSE 3 1 1001 {left} CLOSE 4 2 1001 {left} OPEN 5 3 {new+headers}");
+}
+
+static void a_draining_handler_gets_no_more(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    say(0, "DRAIN 0\n\n");
+    assert_false(binds_has_handler(&binds, mount.path));
+    open_session(1);
+    client_says(0, "old");
+    HEARD(0, "MSG 2 1 1 t {old}");
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {new+headers}");
+}
+
+/* -- losing each other ------------------------------------------------------------------------- */
+
+static void a_dead_link_leaves_its_sessions_to_another(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says(0, "one");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {one}");
+    say(0, "ACK 2 0\n\n");
+    connect_handler(1);
+    kill_handler(0);
+    HEARD(1, "OPEN 1 1 {resumed}");
+    client_says(0, "two");
+    HEARD(1, "MSG 2 1 2 t {two}"); /* the session's own count goes on */
+    say(1, "MSG 1 t 4\nback\n");
+    CHECK_RECORD(&carriers, "back");
+}
+
+static void or_they_wait_for_one(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    say(0, "ACK 2 0\n\n");
+    kill_handler(0);
+    client_says(1, "while nobody listened");
+    rig_pass(&rig, GRACE_MS - 1);
+    CHECK_RECORD(&carriers, "");
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed} OPEN 2 2 {resumed} MSG 3 2 1 t {while nobody listened}");
+    kill_handler(1);
+    rig_pass(&rig, GRACE_MS); /* the grace counts anew */
+    CHECK_RECORD(&carriers, "<finish 1013 No handler> <finish 1013 No handler>");
+}
+
+/* Its handler may never have seen it: the next one gets all that the first would have got. */
+static void an_open_that_was_not_acknowledged_is_repeated_whole(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}");
+    say(0, "DONE 2 0\n\n");
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {new+headers} OPEN 2 2 {resumed}");
+}
+
+static void the_new_handler_hears_of_a_slow_client(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    c[0].n_room = 0;
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    char text[SOFT_BYTES + 64];
+    (void)snprintf(text, sizeof text, "ACK 1 0\n\nMSG 1 t %d\n%0*d\n", SOFT_BYTES, SOFT_BYTES, 7);
+    say(0, text);
+    HEARD(0, "PAUSE 1 {}");
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed} PAUSE 1 {}");
+    c[0].n_room = SIZE_MAX;
+    session_flushed(sessions[0]);
+    HEARD(1, "RESUME 1 {}");
+    carriers.len = 0;
+}
+
+static void a_whole_batch_of_a_dying_handler_counts(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    scripted_feed(&handlers[0].io,
+                  SPAN_LIT("BATCH 22\nMSG 1 t 2\nhi\nACK 1 0\n\n\nBATCH 22\nMSG 1 t"));
+    kill_handler(0);
+    conn_poke(handlers[0].conn);
+    CHECK_RECORD(&carriers, "hi");
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed}");
+}
+
+/* -- bounds ------------------------------------------------------------------------------------ */
+
+static void a_full_pending_queue_pauses_the_client(void **state)
+{
+    (void)state;
+    open_session(0);
+    client_says_much(0, PENDING - SENDQ_RECORD_BYTES - 1);
+    CHECK_RECORD(&carriers, ""); /* one below the bound */
+    client_says(0, "");
+    CHECK_RECORD(&carriers, "<pause>");
+    client_says(0, "decoded together"); /* what one request brought is still taken */
+    connect_handler(0);
+    CHECK_RECORD(&carriers, "<resume>");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {xxx} MSG 3 1 2 t {} "
+             "MSG 4 1 3 t {decoded together}");
+}
+
+static void a_full_window_blocks_and_keeps_the_order(void **state)
+{
+    (void)state;
+    opts.link.window_bytes = NARROW_WINDOW;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_says_much(0, WINDOW);
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}"); /* the OPENs filled it already */
+    client_says(0, "b");
+    client_says(1, "c");
+    client_says(0, "d");
+    HEARD(0, "");
+    CHECK_RECORD(&carriers, "<pause>");
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "MSG 3 1 1 t {xxx}"); /* large: the rest waits again */
+    CHECK_RECORD(&carriers, "");
+    say(0, "ACK 3 0\n\n");
+    HEARD(0, "MSG 4 1 2 t {b} MSG 5 1 3 t {d} MSG 6 2 1 t {c}");
+    CHECK_RECORD(&carriers, "<resume>");
+    client_says(0, "e");
+    HEARD(0, "MSG 7 1 4 t {e}");
+}
+
+/* The socket has taken a part, so there is room, but those who wait have not been told yet. */
+static void nothing_overtakes_what_waits_for_the_socket(void **state)
+{
+    (void)state;
+    opts.link.window_bytes = 1 << 20;
+    connect_handler(0);
+    open_session(0);
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    handlers[0].io.write_room = 0;
+    client_says_much(0, CONN_HIGH_WATER_BYTES);
+    client_says(0, "b");
+    rig_turn(&rig);
+    handlers[0].io.write_room = CONN_HIGH_WATER_BYTES / 2;
+    conn_poke(handlers[0].conn);
+    client_says(0, "c");
+    handlers[0].io.write_room = SIZE_MAX;
+    conn_poke(handlers[0].conn);
+    HEARD(0, "MSG 2 1 1 t {xxx} MSG 3 1 2 t {b} MSG 4 1 3 t {c}");
+}
+
+static void a_session_without_room_for_its_open_waits(void **state)
+{
+    (void)state;
+    opts.link.window_bytes = NARROW_WINDOW;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    open_session(2);
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}");
+    say(0, "ACK 1 0\n\n");
+    HEARD(0, "OPEN 3 3 {new+headers}");
+}
+
+static void the_last_words_of_a_client_come_before_its_close(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says_much(0, WINDOW);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {xxx}");
+    client_says(0, "last");
+    client_says(0, "words");
+    client_leaves(0);
+    HEARD(0, "");
+    assert_true(LIST_EMPTY(&all));
+    say(0, "MSG 1 t 2\nhi\nKICK 1 3000 0\n\n"); /* cross, and are dropped */
+    assert_true(rig.kit.counters.stale_verbs == 2);
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "MSG 3 1 2 t {last} MSG 4 1 3 t {words} CLOSE 5 1 1001 {left}");
+    say(0, "ACK 5 0\n\n");
+    open_session(1);
+    HEARD(0, "OPEN 6 1 {new+headers}");
+}
+
+static void last_words_die_with_their_link(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says_much(0, WINDOW);
+    client_says(0, "last");
+    client_leaves(0);
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "");
+}
+
+static void a_message_over_max_frame_ends_its_session_only(void **state)
+{
+    (void)state;
+    opts.link.window_bytes = 1 << 20;
+    connect_as(0, "HELLO 1 19\n{\"max_frame\":65536}\n");
+    open_session(0);
+    open_session(1);
+    client_says_much(0, 65536);
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} MSG 3 1 1 t {xxx}");
+    client_says_much(0, 65537);
+    rig_turn(&rig);
+    CHECK_RECORD(&carriers, "<finish 1009 Message larger than the handler takes>");
+    HEARD(0, "CLOSE 4 1 1009 {Message larger than the handler takes}");
+    client_says(1, "hi");
+    HEARD(0, "MSG 5 2 1 t {hi}");
+}
+
+static void a_large_message_that_waited_is_over_the_next_links_limit(void **state)
+{
+    (void)state;
+    opts.pending_bytes = 1 << 20;
+    open_session(0);
+    client_says(0, "small");
+    client_says_much(0, 65537);
+    connect_as(0, "HELLO 1 19\n{\"max_frame\":65536}\n");
+    rig_turn(&rig);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {small} "
+             "CLOSE 3 1 1009 {Message larger than the handler takes}");
+    CHECK_RECORD(&carriers, "<finish 1009 Message larger than the handler takes>");
+}
+
+static void a_slow_client_pauses_its_handler(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    c[0].n_room = 0;
+    char text[SOFT_BYTES + 64];
+    (void)snprintf(text, sizeof text, "MSG 1 t %d\n%0*d\n", SOFT_BYTES, SOFT_BYTES, 7);
+    say(0, text);
+    HEARD(0, "PAUSE 1 {}");
+    c[0].n_room = SIZE_MAX;
+    session_flushed(sessions[0]);
+    HEARD(0, "RESUME 1 {}");
+    c[0].n_room = 0;
+    for (int i = 0; i < HARD_BYTES / SOFT_BYTES; i++) {
+        say(0, text);
+    }
+    HEARD(0, "PAUSE 1 {} CLOSE 2 1 1008 {Slow consumer}");
+    carriers.len = 0;
+}
+
+/* -- verbs ------------------------------------------------------------------------------------- */
+
+static void kick_ends_the_session_with_code_and_reason(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "BATCH 47\nMSG 1 t 3\nbye\nKICK 1 4000 6\nenough\nMSG 1 t 1\n?\n\n");
+    CHECK_RECORD(&carriers, "bye <finish 4000 enough>");
+    HEARD(0, "OPEN 1 1 {new+headers} CLOSE 2 1 4000 {enough}");
+    assert_true(rig.kit.counters.stale_verbs == 1);
+}
+
+static void accept_and_reject_decide_where_the_mount_waits(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    open_session(2);
+    say(0, "ACK 2 0\n\nMSG 1 t 5\nearly\n");
+    CHECK_RECORD(&carriers, "");
+    say(0, "ACCEPT 1 0\n\nACCEPT 1 0\n\nREJECT 2 3001 2\nno\n");
+    CHECK_RECORD(&carriers, "early <finish 3001 no>");
+    rig_pass(&rig, ACCEPT_MS);
+    CHECK_RECORD(&carriers, "<finish 1013 No handler accepted the session>");
+}
+
+static void state_is_taken(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "STATE 1 3\nabc\n");
+    HEARD(0, "OPEN 1 1 {new+headers}");
+}
+
+/* -- memory ------------------------------------------------------------------------------------ */
+
+static void a_link_that_cannot_be_written_loses_its_sessions_to_another(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}");
+    connect_handler(1);
+    handlers[0].io.write_room = 0;
+    client_says(1, "in the buffer");
+    conn_out(handlers[0].conn)->max = 40; /* as if the heap were empty */
+    client_leaves(0);                     /* its CLOSE cannot be written */
+    rig_pass(&rig, 0);
+    HEARD(1, "OPEN 1 1 {resumed}");
+    client_says(1, "goes on");
+    HEARD(1, "MSG 2 1 2 t {goes on}");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_session_is_offered_at_once),
+        TEST(or_waits_until_a_handler_comes),
+        TEST(but_not_for_longer_than_the_grace),
+        TEST(a_client_that_leaves_while_it_waits_was_never_there),
+        TEST(handlers_serve_the_mounts_that_they_name),
+        TEST(sessions_go_to_the_link_with_the_fewest),
+        TEST(a_draining_handler_gets_no_more),
+        TEST(a_dead_link_leaves_its_sessions_to_another),
+        TEST(or_they_wait_for_one),
+        TEST(an_open_that_was_not_acknowledged_is_repeated_whole),
+        TEST(the_new_handler_hears_of_a_slow_client),
+        TEST(a_whole_batch_of_a_dying_handler_counts),
+        TEST(a_full_pending_queue_pauses_the_client),
+        TEST(a_full_window_blocks_and_keeps_the_order),
+        TEST(nothing_overtakes_what_waits_for_the_socket),
+        TEST(a_session_without_room_for_its_open_waits),
+        TEST(the_last_words_of_a_client_come_before_its_close),
+        TEST(last_words_die_with_their_link),
+        TEST(a_message_over_max_frame_ends_its_session_only),
+        TEST(a_large_message_that_waited_is_over_the_next_links_limit),
+        TEST(a_slow_client_pauses_its_handler),
+        TEST(kick_ends_the_session_with_code_and_reason),
+        TEST(accept_and_reject_decide_where_the_mount_waits),
+        TEST(state_is_taken),
+        TEST(a_link_that_cannot_be_written_loses_its_sessions_to_another),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
