@@ -68,12 +68,22 @@ struct answer *answer_create(const struct transport_ops *ops, struct http_req *r
         http_resp_text(req->resp, 503, SPAN_LIT("Out of memory.\n"));
         return NULL;
     }
-    answer->base = (struct carrier){ops, session};
+    answer->base = (struct carrier){ops, NULL};
     answer->resp = req->resp;
     answer->kit = session->kit;
     answer->opts = opts;
     http_resp_watch(req->resp, &watch, answer);
     return answer;
+}
+
+enum err answer_attach(struct answer *answer, struct session *session)
+{
+    if (answer->resp == NULL) {
+        return ERR_NOMEM;
+    }
+    answer->base.session = session;
+    session_attach(session, &answer->base);
+    return ERR_OK;
 }
 
 void answer_abort(struct carrier *carrier)

@@ -25,12 +25,15 @@ static inline struct answer *answer_of(struct carrier *carrier)
     return CONTAINER_OF(carrier, struct answer, base);
 }
 
-/* A carrier for `req`, watching for the peer's end; NULL: the request was answered 503. */
+/* A carrier for `req`, watching for the peer's end, not yet attached; NULL: the request was
+ * answered 503. */
 struct answer *answer_create(const struct transport_ops *ops, struct http_req *req,
                              const struct transport_opts *opts, struct session *session);
 /* Renders the mount's variable field lines into the worker's scratch; false = out of memory. */
 bool answer_dress(struct kit *kit, const struct transport_opts *opts, const struct http_req *req,
                   struct span *fields);
+/* Attaches it to `session`. ERR_NOMEM: the connection was lost while the head was written. */
+enum err answer_attach(struct answer *answer, struct session *session) MUST_CHECK;
 /* The answer is complete or void: the carrier may not touch it again; memory goes at the turn's
  * end. */
 void answer_release(struct answer *answer);

@@ -21,8 +21,7 @@ enum err poll_open(struct http_req *req, const struct transport_opts *opts, stru
         answer_release(answer);
         return ERR_NOMEM;
     }
-    session_attach(session, &answer->base);
-    return ERR_OK;
+    return answer_attach(answer, session);
 }
 
 static void give(struct answer *answer, const struct span *pieces, size_t n)

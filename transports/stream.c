@@ -25,8 +25,7 @@ enum err stream_open(struct http_req *req, const struct transport_opts *opts,
     http_resp_fields(req->resp, fields);
     http_resp_stream(req->resp);
     http_resp_chunk(req->resp, &opts->costume->prelude, 1);
-    session_attach(session, &answer->base);
-    return ERR_OK;
+    return answer_attach(answer, session);
 }
 
 static void end(struct answer *answer)

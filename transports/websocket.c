@@ -22,7 +22,15 @@ struct websocket {
     struct ws_parser parser;
     struct buf message; /* pieces of an unfinished message */
     struct turn_task reap;
+    struct closing *closing; /* our Close is out and the peer's is awaited; else NULL */
+    uint32_t pong_bytes;     /* of the unsent output, at most so much is pongs */
     bool is_paused;
+};
+
+/* Exists only while the closing handshake runs, so that an open WebSocket does not pay for it. */
+struct closing {
+    struct websocket *ws;
+    struct timer timer;
 };
 
 static struct websocket *websocket_of(struct carrier *carrier)
@@ -40,6 +48,11 @@ static void reap(struct turn_task *task)
 /* The stream is closed or gone: memory goes at the turn's end. */
 static void release(struct websocket *ws)
 {
+    if (ws->closing != NULL) {
+        timer_cancel(&ws->kit->timers, &ws->closing->timer);
+        mem_free(ws->closing);
+        ws->closing = NULL;
+    }
     ws->octets = NULL;
     turn_schedule(&ws->kit->turn, TURN_REAP, &ws->reap, reap);
 }
@@ -102,37 +115,6 @@ static void ping(struct carrier *carrier)
     }
 }
 
-/* Close frame, then FIN and a bounded drain, so that the frame is not destroyed by a reset. */
-static void close_with(struct websocket *ws, unsigned code, struct span reason)
-{
-    char payload[WS_MAX_CONTROL_PAYLOAD];
-    size_t n = ws_put_close(payload, (uint16_t)code, reason);
-    (void)put_frame(ws, WS_CLOSE, span_of(payload, n));
-    http_octets_close(ws->octets);
-    release(ws);
-}
-
-static void finish(struct carrier *carrier, enum finish_why why, unsigned code, struct span reason)
-{
-    struct websocket *ws = websocket_of(carrier);
-    if (ws->octets == NULL) {
-        return;
-    }
-    if (why != FINISH_BYE || !ws_close_code_is_valid(code)) {
-        code = code == 1006 ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL;
-    }
-    close_with(ws, code, reason);
-}
-
-static void abort_carrier(struct carrier *carrier)
-{
-    struct websocket *ws = websocket_of(carrier);
-    if (ws->octets != NULL) {
-        http_octets_abort(ws->octets);
-        release(ws);
-    }
-}
-
 static void pause_carrier(struct carrier *carrier, bool is_paused)
 {
     struct websocket *ws = websocket_of(carrier);
@@ -144,6 +126,69 @@ static void pause_carrier(struct carrier *carrier, bool is_paused)
         http_octets_pause(ws->octets);
     } else {
         http_octets_resume(ws->octets);
+    }
+}
+
+/* FIN and a bounded drain, so that what was sent is not destroyed by a reset. */
+static void end_stream(struct websocket *ws)
+{
+    http_octets_close(ws->octets);
+    release(ws);
+}
+
+static void put_close(struct websocket *ws, unsigned code, struct span reason)
+{
+    char payload[WS_MAX_CONTROL_PAYLOAD];
+    size_t n = ws_put_close(payload, (uint16_t)code, reason);
+    (void)put_frame(ws, WS_CLOSE, span_of(payload, n));
+}
+
+/* The last word: the peer's Close has come, or what it sends cannot be read any further. */
+static void close_with(struct websocket *ws, unsigned code, struct span reason)
+{
+    put_close(ws, code, reason);
+    end_stream(ws);
+}
+
+static void on_close_timeout(struct timer *timer)
+{
+    end_stream(CONTAINER_OF(timer, struct closing, timer)->ws);
+}
+
+/* The closing handshake from our side (RFC 6455 7.1.2): the FIN waits for the peer's Close. Firefox
+ * drops frames that it has not yet handed to the page when the FIN comes right behind them. */
+static void start_closing(struct websocket *ws, unsigned code, struct span reason)
+{
+    put_close(ws, code, reason);
+    ws->closing = MEM_NEW(struct closing);
+    if (ws->closing == NULL) {
+        end_stream(ws);
+        return;
+    }
+    ws->closing->ws = ws;
+    timer_init(&ws->closing->timer, on_close_timeout);
+    timer_arm(&ws->kit->timers, &ws->closing->timer, ws->kit->now_ms + WEBSOCKET_CLOSE_TIMEOUT_MS);
+    pause_carrier(&ws->base, false); /* a paused one must still read the peer's Close */
+}
+
+static void finish(struct carrier *carrier, enum finish_why why, unsigned code, struct span reason)
+{
+    struct websocket *ws = websocket_of(carrier);
+    if (ws->octets == NULL || ws->closing != NULL) {
+        return;
+    }
+    if (why != FINISH_BYE || !ws_close_code_is_valid(code)) {
+        code = code == 1006 ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL;
+    }
+    start_closing(ws, code, reason);
+}
+
+static void abort_carrier(struct carrier *carrier)
+{
+    struct websocket *ws = websocket_of(carrier);
+    if (ws->octets != NULL) {
+        http_octets_abort(ws->octets);
+        release(ws);
     }
 }
 
@@ -164,13 +209,19 @@ static void receive(struct websocket *ws, struct span payload, bool is_text)
     }
     enum err e = session_receive(ws->base.session, payload, is_text, &why);
     if (UNLIKELY(e != ERR_OK && e != ERR_GONE && ws->octets != NULL)) {
-        fail(ws, e == ERR_NOMEM ? WS_CLOSE_INTERNAL : WS_CLOSE_INVALID_DATA,
-             why != NULL ? why : "Out of memory");
+        if (e == ERR_NOMEM || why == NULL) {
+            fail(ws, WS_CLOSE_INTERNAL, "Out of memory");
+        } else {
+            fail(ws, WS_CLOSE_INVALID_DATA, why);
+        }
     }
 }
 
 static void take_data(struct websocket *ws, const struct ws_event *event)
 {
+    if (ws->closing != NULL) {
+        return; /* sent before the peer saw our Close: nobody is there to take it */
+    }
     bool is_text = event->opcode == WS_TEXT;
     if (LIKELY(event->is_first && event->is_last)) {
         receive(ws, event->payload, is_text);
@@ -187,21 +238,40 @@ static void take_data(struct websocket *ws, const struct ws_event *event)
     }
 }
 
+/* Pongs are counted apart: a client that reads slowly what we send it still gets its answer, while
+ * one that pings and does not read at all fills no more than the bound. */
+static void answer_ping(struct websocket *ws, struct span payload)
+{
+    size_t queued = buf_len(http_octets_out(ws->octets));
+    if (ws->pong_bytes > queued) {
+        ws->pong_bytes = (uint32_t)queued;
+    }
+    if (ws->closing != NULL || ws->pong_bytes >= WEBSOCKET_MAX_PONG_BYTES) {
+        return;
+    }
+    if (!put_frame(ws, WS_PONG, payload)) {
+        lose(ws, SPAN_LIT("Out of memory"));
+        return;
+    }
+    ws->pong_bytes += (uint32_t)(buf_len(http_octets_out(ws->octets)) - queued);
+}
+
 static void take_control(struct websocket *ws, const struct ws_event *event)
 {
     switch ((unsigned)event->opcode) {
     case WS_PING:
-        if (buf_len(http_octets_out(ws->octets)) < WEBSOCKET_MAX_PONG_BYTES &&
-            !put_frame(ws, WS_PONG, event->payload)) {
-            lose(ws, SPAN_LIT("Out of memory"));
-        }
+        answer_ping(ws, event->payload);
         break;
     case WS_PONG:
         if (ws->base.session != NULL) {
             session_alive(ws->base.session);
         }
         break;
-    default: /* the peer's Close: its code goes back to it */
+    default: /* the peer's Close: the answer to ours, or its code goes back to it */
+        if (ws->closing != NULL) {
+            end_stream(ws);
+            break;
+        }
         close_with(ws, event->close_code, SPAN_NONE);
         tell_session(ws, DETACH_BYE, event->close_code, event->close_reason);
         break;
@@ -220,7 +290,11 @@ static size_t on_data(void *owner, char *bytes, size_t len)
         size_t n = 0;
         enum err e = ws_parse(&ws->parser, &limits, bytes + used, len - used, &n, &event, &fault);
         if (UNLIKELY(e != ERR_OK)) {
-            fail(ws, fault.close_code, fault.why);
+            if (ws->closing != NULL) {
+                end_stream(ws);
+            } else {
+                fail(ws, fault.close_code, fault.why);
+            }
             return len;
         }
         used += n;

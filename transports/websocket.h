@@ -8,6 +8,7 @@
 #include "core/transport.h"
 
 enum {
+    WEBSOCKET_CLOSE_TIMEOUT_MS = 5000,  /* how long a peer may take to answer our Close */
     WEBSOCKET_MAX_PONG_BYTES = 8 << 10, /* pongs waiting for a peer that pings and does not read */
 };
 
