@@ -50,10 +50,6 @@ const char *log_quoted(struct span value, char out[LOG_QUOTED_BYTES]);
 
 /* The format must be a literal, "" for no pairs: the blank before it avoids a warning. */
 #define LOG(level, event, ...)                                                                     \
-    do {                                                                                           \
-        if (log_is_on(level)) {                                                                    \
-            log_line(level, event, " " __VA_ARGS__);                                               \
-        }                                                                                          \
-    } while (0)
+    (log_is_on(level) ? log_line(level, event, " " __VA_ARGS__) : (void)0)
 
 #endif

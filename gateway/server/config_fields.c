@@ -73,7 +73,8 @@ const struct config_field config_fields[] = {
      RANGE(0, MINUTES(10)),
      .fallback = "\"3s\"",
      IN_TOP(drain_ms),
-     .help = "On SIGTERM sessions are told to go, spread over this time, before the process ends."},
+     .help = "On SIGTERM every session is told to go; the process ends when all were told, at the "
+             "latest after this time."},
     {.path = "demo",
      .type = CONFIG_TYPE_BOOL,
      .fallback = "false",
@@ -122,7 +123,8 @@ const struct config_field config_fields[] = {
      RANGE(KIB(1), MIB(64)),
      .fallback = "\"64k\"",
      IN_TOP(handlers_pending_bytes),
-     .help = "What one session may have waiting while no handler is there; above it is closed."},
+     .help =
+         "What one session may have waiting for a handler; above it the client's sending waits."},
 
     {.path = "limits.connections",
      .type = CONFIG_TYPE_UNSIGNED,

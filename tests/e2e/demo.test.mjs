@@ -80,10 +80,10 @@ if (hasBrowser()) {
         await two.page.bringToFront();
         await pick(two.page, answer);
         await isOver(two.page, answer);
-        await say(one.page, 'Ada', `Good morning over ${transport}`);
+        await say(one.page, 'First tab', `Good morning over ${transport}`);
         await reads(two.page, `Good morning over ${transport}`);
         await reads(one.page, `Good morning over ${transport}`);
-        await say(two.page, 'Grace', `And back over ${answer} <b>&amp;</b> \u{1f3f0}`);
+        await say(two.page, 'Second tab', `And back over ${answer} <b>&amp;</b> \u{1f3f0}`);
         await reads(one.page, `And back over ${answer} <b>&amp;</b> \u{1f3f0}`);
       }
       await one.page.bringToFront();

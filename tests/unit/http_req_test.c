@@ -6,7 +6,7 @@
 #include "http/http_req.h"
 #include "net/conn.h"
 
-static const struct http1_limits limits = {16384, 8192, 100};
+static const struct http1_limits limits = {4096, 2048, 100}; /* no more than `bytes` holds */
 static struct http1_head head;
 static char bytes[4096];
 
