@@ -23,7 +23,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,7 +135,7 @@ struct postern_handler {
     struct piece opening_json;
     int64_t retry_at_ms;
     int retry_ms;
-    volatile sig_atomic_t is_stopping;
+    atomic_bool is_stopping; /* lock-free: also from a signal handler or another thread */
     int stop_fds[2];
     bool is_deaf;   /* writing has failed: only an ERROR is still of interest */
     bool is_broken; /* the link ends with this turn; `why` says why */
@@ -1216,7 +1216,7 @@ int postern_run(struct postern_handler *h)
 void postern_stop(struct postern_handler *h)
 {
     int saved = errno;
-    h->is_stopping = 1;
+    atomic_store(&h->is_stopping, true);
     /* Wakes a poll that has begun, or begins before it sees the flag. A full pipe wakes just as
      * well. */
     ssize_t ignored = write(h->stop_fds[1], "", 1);
