@@ -88,7 +88,8 @@ static bool watch(struct conn *conn)
         if (!conn->is_eof) {
             want |= reads ? WATCH_READ : WATCH_HANGUP;
         }
-        if (buf_len(&conn->out) != 0 && conn->state != DRAINING) {
+        bool has_output = buf_len(&conn->out) != 0 || (conn->io_wants_write && reads);
+        if (has_output && conn->state != DRAINING) {
             want |= WATCH_WRITE;
         }
     }
@@ -192,21 +193,20 @@ static void flush(struct conn *conn)
         if (n > 0) {
             conn->n_written += (uint64_t)n;
             buf_consume(&conn->out, (size_t)n);
-            if ((size_t)n == bytes.len) {
-                break; /* all of it left: asking again would only cost a syscall */
-            }
         }
-        if (n == CONN_IO_AGAIN || (n > 0 && (size_t)n < bytes.len)) {
+        bool is_short = n > 0 && (size_t)n < bytes.len;
+        if (n > 0 && (!is_short || conn->io->writes_records)) {
+            continue;
+        }
+        if (n == CONN_IO_AGAIN || is_short) { /* a short write means full: asking costs a syscall */
             arm_stall(conn);
             if (!watch(conn)) {
                 fail(conn, ERR_NOMEM);
             }
             return;
         }
-        if (n <= 0) {
-            fail(conn, ERR_IO);
-            return;
-        }
+        fail(conn, ERR_IO);
+        return;
     }
     buf_trim(&conn->out);
     timer_cancel(&kit_of(conn)->timers, &conn->timer);
@@ -295,6 +295,16 @@ static void discard(struct conn *conn)
     }
 }
 
+static bool is_reading(const struct conn *conn)
+{
+    return conn->state == OPEN && !conn->is_paused && !conn->is_eof;
+}
+
+static bool has_pending(const struct conn *conn)
+{
+    return conn->io->has_pending != NULL && conn->io->has_pending(conn);
+}
+
 static void read_once(struct conn *conn)
 {
     char *scratch = loop_scratch(conn->loop);
@@ -303,6 +313,9 @@ static void read_once(struct conn *conn)
     ssize_t n = conn->io->read(conn, scratch + kept, LOOP_READ_BYTES);
     if (n > 0) {
         deliver(conn, scratch, kept + (size_t)n);
+        if (is_reading(conn) && has_pending(conn)) {
+            conn_redeliver(conn);
+        }
     } else if (n == CONN_IO_EOF) {
         conn->is_eof = true;
         if (!watch(conn)) {
@@ -312,6 +325,8 @@ static void read_once(struct conn *conn)
         conn->ops->on_eof(conn->owner);
     } else if (n == CONN_IO_ERROR) {
         fail(conn, ERR_IO);
+    } else if (!watch(conn)) { /* a TLS handshake may have to write before it can read */
+        fail(conn, ERR_NOMEM);
     }
 }
 
@@ -324,11 +339,6 @@ static void deliver_kept(struct conn *conn)
     char *scratch = loop_scratch(conn->loop);
     size_t kept = load_kept(conn, scratch);
     deliver(conn, scratch, kept);
-}
-
-static bool is_reading(const struct conn *conn)
-{
-    return conn->state == OPEN && !conn->is_paused && !conn->is_eof;
 }
 
 static void read_more(struct conn *conn)
@@ -359,6 +369,9 @@ static void on_event(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     struct conn *conn = ctx;
     loop_touch_clock(conn->loop);
+    if (what & EV_WRITE && conn->io_wants_write) {
+        what |= EV_READ;
+    }
     if (what & EV_WRITE && conn->state != DEAD && buf_len(&conn->out) != 0) {
         flush(conn);
     }
@@ -383,6 +396,9 @@ static void at_turn_end(struct turn_task *task)
     }
     if (conn->has_unread && conn->state == OPEN) {
         deliver_kept(conn);
+        if (is_reading(conn) && has_pending(conn)) {
+            read_once(conn);
+        }
     }
     if (conn->state == FLUSHING || (conn->state == OPEN && buf_len(&conn->out) != 0)) {
         if (!(conn->watching & WATCH_WRITE)) {
@@ -513,7 +529,7 @@ void conn_resume(struct conn *conn)
 {
     if (conn->is_paused && conn->state == OPEN) {
         conn->is_paused = false;
-        conn->has_unread = buf_len(&conn->in) != 0;
+        conn->has_unread = buf_len(&conn->in) != 0 || has_pending(conn);
         if (conn->has_unread) {
             schedule(conn);
         }

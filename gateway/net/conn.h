@@ -52,6 +52,10 @@ struct conn_io {
     const char *name;
     ssize_t (*read)(struct conn *conn, char *bytes, size_t len);
     ssize_t (*write)(struct conn *conn, const char *bytes, size_t len);
+    bool writes_records; /* a write may take less than all without being blocked (TLS) */
+    /* Whether bytes were taken from the descriptor that read has not given yet: no event will tell
+     * of them. NULL = never. */
+    bool (*has_pending)(const struct conn *conn);
     void (*shutdown)(struct conn *conn); /* end our sending side */
     void (*close)(struct conn *conn);    /* release everything; called once */
 };
@@ -82,9 +86,10 @@ struct conn {
     uint64_t stall_mark; /* n_written when the timer was armed */
     uint32_t write_timeout_ms;
     int fd;
-    uint32_t n_drained; /* bytes discarded after conn_close */
-    uint8_t state;      /* enum conn_state, private */
-    uint8_t watching;   /* private: what the event is armed for */
+    uint32_t n_drained;  /* bytes discarded after conn_close */
+    uint8_t state;       /* enum conn_state, private */
+    uint8_t watching;    /* private: what the event is armed for */
+    bool io_wants_write; /* set by the conn_io: reading goes on when it can write (TLS) */
     bool is_paused;
     bool is_eof;        /* the peer's FIN was delivered */
     bool wants_drained; /* conn_room said 0: tell when empty */

@@ -71,7 +71,10 @@ struct config_mount {
 };
 
 struct config {
-    struct config_strings listen; /* "IPV4:PORT", "[IPV6]:PORT", "PORT" (all of IPv4); >= 1 */
+    struct config_strings listen;     /* "IPV4:PORT", "[IPV6]:PORT", "PORT" (all of IPv4); >= 1 */
+    struct config_strings tls_listen; /* addresses that speak TLS; needs cert and key */
+    char *tls_cert;                   /* PEM file with the chain; "" = none */
+    char *tls_key;                    /* PEM file */
     unsigned workers;
     enum log_level log_level; /* "log.level" */
     uint64_t drain_ms;        /* on SIGTERM sessions are told and given so long */

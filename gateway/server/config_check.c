@@ -188,6 +188,10 @@ static void check_required(struct config_loader *ld)
             continue;
         }
         const char *value = override_of(ld, field);
+        if (value == NULL && field->offset == offsetof(struct config, listen) &&
+            ld->config->tls_listen.n != 0) {
+            continue; /* TLS only */
+        }
         if (value != NULL) {
             struct config_target target = {field, ld->config, field->path};
             (void)config_value_set_option(&target, field->option, value, ld->report);
@@ -213,6 +217,24 @@ static void check_mounts(struct config_loader *ld)
     }
 }
 
+static void check_tls(struct config_loader *ld)
+{
+    static const struct {
+        const char *path;
+        const char *add;
+    } files[] = {
+        {"tls.cert", "\"cert\": \"/etc/postern/cert.pem\""},
+        {"tls.key", "\"key\": \"/etc/postern/key.pem\""},
+    };
+    const char *const values[] = {ld->config->tls_cert, ld->config->tls_key};
+    const struct jsonc_node *listen = given(ld, "tls.listen");
+    for (size_t i = 0; listen != NULL && i < sizeof files / sizeof files[0]; i++) {
+        if (values[i] != NULL && values[i][0] == '\0' && !is_refused(ld, files[i].path)) {
+            missing_key(ld, listen->value, files[i].path, files[i].add, NULL);
+        }
+    }
+}
+
 void config_check_top(struct config_loader *ld)
 {
     check_listen(ld);
@@ -221,5 +243,6 @@ void config_check_top(struct config_loader *ld)
     }
     check_required(ld);
     check_mounts(ld);
+    check_tls(ld);
     check_url_limit(ld);
 }

@@ -311,13 +311,15 @@ static bool each_string(const struct reading *r, bool (*visit)(const struct read
     if (!cJSON_IsArray(r->node->item)) {
         return fail_type(r);
     }
-    if (r->node->first_child == 0) {
+    const char *fallback = r->target->field->fallback;
+    bool may_be_empty = fallback != NULL && strcmp(fallback, "[]") == 0;
+    if (r->node->first_child == 0 && !may_be_empty) {
         return fail(r, "", "must not be empty");
     }
     bool is_good = true;
     struct reading one = *r;
-    for (one.node = jsonc_first(r->doc, r->node); one.node != NULL;
-         one.node = jsonc_next(r->doc, one.node)) {
+    one.node = r->node->first_child != 0 ? jsonc_first(r->doc, r->node) : NULL;
+    for (; one.node != NULL; one.node = jsonc_next(r->doc, one.node)) {
         if (!cJSON_IsString(one.node->item)) {
             is_good = fail_type(&one);
         } else if (!visit(&one, state)) {
@@ -404,9 +406,8 @@ static bool set_strings(const struct reading *r)
     if (!each_string(r, check_form, NULL)) {
         return false;
     }
-    bool is_list = cJSON_IsArray(r->node->item);
-    struct config_strings list = {
-        .items = mem_new(is_list ? jsonc_count(r->doc, r->node) : 1, sizeof *list.items)};
+    size_t n = cJSON_IsArray(r->node->item) ? jsonc_count(r->doc, r->node) : 1;
+    struct config_strings list = {.items = mem_new(n != 0 ? n : 1, sizeof *list.items)};
     if (list.items == NULL) {
         return fail_memory(r->report);
     }

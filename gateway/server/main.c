@@ -109,7 +109,9 @@ static struct config *load(struct arguments *args)
 
 static void say_where(const struct config *config)
 {
-    (void)printf("posternd: demo at http://%s/\n", config->listen.items[0]);
+    bool is_plain = config->listen.n != 0;
+    (void)printf("posternd: demo at %s://%s/\n", is_plain ? "http" : "https",
+                 is_plain ? config->listen.items[0] : config->tls_listen.items[0]);
     (void)fflush(stdout);
 }
 

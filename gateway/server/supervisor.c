@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "net/listener.h"
+#include "net/tls.h"
 #include "server/compose.h"
 #include "server/config.h"
 #include "server/worker.h"
@@ -28,6 +29,9 @@ struct supervisor {
     unsigned n_workers; /* started */
     int listen_fds[MAX_LISTENERS];
     unsigned n_listen_fds;
+    int tls_fds[MAX_LISTENERS];
+    unsigned n_tls_fds;
+    struct tls_server *tls;
     int handlers_fd;
     atomic_uint n_ended;
     pid_t pid;
@@ -39,22 +43,46 @@ static void complain(const char *what, const char *where, enum err why, const ch
                   why == ERR_CONFIG ? "not a usable address" : strerror(errno), hint);
 }
 
-static bool bind_clients(struct supervisor *s)
+static bool bind_list(const struct config_strings *list, int fds[MAX_LISTENERS], unsigned *n)
 {
-    for (size_t i = 0; i < s->config->listen.n; i++) {
-        const char *address = s->config->listen.items[i];
-        if (s->n_listen_fds == MAX_LISTENERS) {
-            (void)fprintf(stderr, "posternd: at most %d addresses in \"listen\"\n", MAX_LISTENERS);
+    for (size_t i = 0; i < list->n; i++) {
+        const char *address = list->items[i];
+        if (*n == MAX_LISTENERS) {
+            (void)fprintf(stderr, "posternd: at most %d addresses to listen on\n", MAX_LISTENERS);
             return false;
         }
-        enum err e = listener_bind_tcp(span_str(address), false, &s->listen_fds[s->n_listen_fds]);
+        enum err e = listener_bind_tcp(span_str(address), false, &fds[*n]);
         if (e != ERR_OK) {
             complain("listen on", address, e,
                      "choose another with --listen or \"listen\" in the config file; "
                      "ports below 1024 need the right to bind them");
             return false;
         }
-        s->n_listen_fds++;
+        (*n)++;
+    }
+    return true;
+}
+
+static bool bind_clients(struct supervisor *s)
+{
+    return bind_list(&s->config->listen, s->listen_fds, &s->n_listen_fds) &&
+           bind_list(&s->config->tls_listen, s->tls_fds, &s->n_tls_fds);
+}
+
+static bool load_tls(struct supervisor *s)
+{
+    struct rand rand = {0};
+    struct tls_ticket_keys keys;
+    char why[TLS_WHY_BYTES];
+    if (s->config->tls_listen.n == 0) {
+        return true;
+    }
+    rand_bytes(&rand, keys.bytes, sizeof keys.bytes);
+    if (tls_server_create(s->config->tls_cert, s->config->tls_key, &keys, &s->tls, why) != ERR_OK) {
+        (void)fprintf(
+            stderr, "posternd: %s\n          see \"tls.cert\" and \"tls.key\" in the config file\n",
+            why);
+        return false;
     }
     return true;
 }
@@ -106,12 +134,16 @@ static bool start_workers(struct supervisor *s)
                                  .composed = s->composed,
                                  .listen_fds = s->listen_fds,
                                  .n_listen_fds = s->n_listen_fds,
+                                 .tls_fds = s->tls_fds,
+                                 .n_tls_fds = s->n_tls_fds,
+                                 .tls = s->tls,
                                  .handlers_fd = s->handlers_fd,
                                  .on_ended = on_worker_ended,
                                  .ctx = s};
     s->workers = mem_new(birth.n_workers, sizeof(struct worker *));
     enum err e = s->workers == NULL ? ERR_NOMEM : worker_create(&birth, &s->workers[0]);
     s->n_listen_fds = 0; /* the worker's now */
+    s->n_tls_fds = 0;
     s->handlers_fd = -1;
     if (e == ERR_OK) {
         s->n_workers = 1;
@@ -162,13 +194,25 @@ static void clean_up(struct supervisor *s)
     for (unsigned i = 0; i < s->n_listen_fds; i++) {
         (void)close(s->listen_fds[i]);
     }
+    for (unsigned i = 0; i < s->n_tls_fds; i++) {
+        (void)close(s->tls_fds[i]);
+    }
     if (s->handlers_fd >= 0) {
         (void)close(s->handlers_fd);
+    }
+    if (s->tls != NULL) {
+        tls_server_destroy(
+            s->tls); /* after every worker: an SSL keeps the context it was born with */
     }
     mem_free(s->workers);
     if (s->composed != NULL) {
         compose_destroy(s->composed);
     }
+}
+
+static const char *first_of(const struct config_strings *list)
+{
+    return list->n != 0 ? list->items[0] : "-";
 }
 
 int supervisor_run(const struct config *config, void (*on_ready)(const struct config *config))
@@ -182,9 +226,11 @@ int supervisor_run(const struct config *config, void (*on_ready)(const struct co
     int code = 1;
     if (compose_create(config, &s.composed) != ERR_OK) {
         (void)fprintf(stderr, "posternd: out of memory at start\n");
-    } else if (bind_clients(&s) && (has_socket = bind_handlers(&s)) && start_workers(&s)) {
-        LOG(LOG_INFO, "ready", "listen=%s handlers=%s mounts=%zu workers=%u",
-            config->listen.items[0], config->handlers_socket, config->n_mounts, s.n_workers);
+    } else if (load_tls(&s) && bind_clients(&s) && (has_socket = bind_handlers(&s)) &&
+               start_workers(&s)) {
+        LOG(LOG_INFO, "ready", "listen=%s tls=%s handlers=%s mounts=%zu workers=%u",
+            first_of(&config->listen), first_of(&config->tls_listen), config->handlers_socket,
+            config->n_mounts, s.n_workers);
         if (on_ready != NULL) {
             on_ready(config);
         }

@@ -14,11 +14,12 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
+#include "net/tls.h"
 #include "server/assets.h"
 #include "server/config.h"
 
 enum {
-    MAX_LISTENERS = 16,
+    MAX_LISTENERS = 32,
     GOODBYE_LOOK_MS = 20,   /* how often a draining worker looks whether it is done */
     GOODBYE_LEAST_MS = 100, /* what was said last must reach the kernel's buffers */
 };
@@ -34,6 +35,7 @@ struct worker {
     struct listener *listeners[MAX_LISTENERS];
     unsigned n_listeners;
     struct listener *handlers;
+    struct tls_server *tls;
     struct timer drain;
     uint64_t drain_start_ms;
     uint64_t drain_end_ms;
@@ -46,18 +48,47 @@ struct worker {
 
 /* -- accepting -------------------------------------------------------------------------------- */
 
+/* Whether there is room for one more; else `fd` is closed and the client may try again. */
+static bool admit_client(struct worker *w, int fd)
+{
+    if (w->kit.counters.connections_open < w->composed->config->max_connections) {
+        return true;
+    }
+    (void)close(fd); /* the cap that keeps the daemon alive */
+    return false;
+}
+
+static void serve_client(struct worker *w, int fd, const struct conn_io *io, void *io_state,
+                         const struct conn_peer *peer)
+{
+    struct conn *conn = NULL;
+    const struct conn_opts opts = {.write_timeout_ms = w->composed->write_timeout_ms};
+    if (conn_create(w->loop, fd, io, io_state, &opts, peer, &conn) == ERR_OK) {
+        (void)!http_conn_create(&w->http, conn);
+    }
+}
+
 static void on_client(void *ctx, int fd, const struct conn_peer *peer)
 {
     struct worker *w = ctx;
-    struct conn *conn = NULL;
-    const struct conn_opts opts = {.write_timeout_ms = w->composed->write_timeout_ms};
-    if (w->kit.counters.connections_open >= w->composed->config->max_connections) {
-        (void)close(fd); /* the cap that keeps the daemon alive: the client may try again */
+    if (admit_client(w, fd)) {
+        serve_client(w, fd, &conn_io_plain, NULL, peer);
+    }
+}
+
+static void on_tls_client(void *ctx, int fd, const struct conn_peer *peer)
+{
+    struct worker *w = ctx;
+    if (!admit_client(w, fd)) {
         return;
     }
-    if (conn_create(w->loop, fd, &conn_io_plain, NULL, &opts, peer, &conn) == ERR_OK) {
-        (void)!http_conn_create(&w->http, conn);
+    void *io_state = tls_accept(w->tls, fd);
+    if (io_state == NULL) {
+        w->kit.counters.out_of_memory++;
+        (void)close(fd);
+        return;
     }
+    serve_client(w, fd, &conn_io_tls, io_state, peer);
 }
 
 static void on_handler(void *ctx, int fd, const struct conn_peer *peer)
@@ -148,21 +179,30 @@ void worker_stop(struct worker *w, uint64_t drain_ms)
 
 /* -- life ------------------------------------------------------------------------------------- */
 
-static enum err listen_on(struct worker *w, const struct worker_birth *birth)
+/* Listens on all of `fds`; after a failure the rest is closed. */
+static enum err listen_on_fds(struct worker *w, const int *fds, unsigned n,
+                              listener_accept_fn *on_accept)
 {
     enum err e = ERR_OK;
-    for (unsigned i = 0; i < birth->n_listen_fds; i++) {
+    for (unsigned i = 0; i < n; i++) {
         if (e != ERR_OK || w->n_listeners == MAX_LISTENERS) {
-            (void)close(birth->listen_fds[i]);
+            (void)close(fds[i]);
             e = e != ERR_OK ? e : ERR_LIMIT;
             continue;
         }
-        e = listener_create(w->loop, birth->listen_fds[i], on_client, w,
-                            &w->listeners[w->n_listeners]);
+        e = listener_create(w->loop, fds[i], on_accept, w, &w->listeners[w->n_listeners]);
         if (e == ERR_OK) {
             w->n_listeners++;
         }
     }
+    return e;
+}
+
+static enum err listen_on(struct worker *w, const struct worker_birth *birth)
+{
+    enum err plain = listen_on_fds(w, birth->listen_fds, birth->n_listen_fds, on_client);
+    enum err e = listen_on_fds(w, birth->tls_fds, birth->n_tls_fds, on_tls_client);
+    e = plain != ERR_OK ? plain : e;
     if (birth->handlers_fd >= 0) {
         if (e != ERR_OK) {
             (void)close(birth->handlers_fd);
@@ -182,6 +222,7 @@ enum err worker_create(const struct worker_birth *birth, struct worker **out)
     w->composed = birth->composed;
     w->on_ended = birth->on_ended;
     w->ctx = birth->ctx;
+    w->tls = birth->tls;
     kit_init(&w->kit, birth->id, birth->n_workers, birth->owner_key, kit_clock_ms());
     timer_init(&w->drain, on_drain_look);
     binds_init(&w->binds, &w->kit, &birth->composed->binds);
@@ -210,6 +251,9 @@ static void *run(void *ctx)
 {
     struct worker *w = ctx;
     loop_run(w->loop);
+    if (w->tls != NULL) {
+        tls_thread_stop(w->tls);
+    }
     w->on_ended(w->ctx);
     return NULL;
 }

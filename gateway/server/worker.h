@@ -12,6 +12,7 @@
 #include "base/hmap.h"
 #include "server/compose.h"
 
+struct tls_server;
 struct worker;
 
 struct worker_birth {
@@ -21,7 +22,10 @@ struct worker_birth {
     const struct composed *composed;
     const int *listen_fds; /* owned by the worker from now on, also on failure */
     unsigned n_listen_fds;
-    int handlers_fd; /* -1: another worker accepts handlers */
+    const int *tls_fds; /* likewise; spoken by TLS */
+    unsigned n_tls_fds;
+    struct tls_server *tls; /* of this worker; NULL when n_tls_fds is 0; outlives all workers */
+    int handlers_fd;        /* -1: another worker accepts handlers */
     /* Called once, on the worker's thread, when its loop has ended. */
     void (*on_ended)(void *ctx);
     void *ctx;

@@ -22,6 +22,17 @@ static const struct {
      "t.json:1:1: mounts is missing\n"
      "    1 | {}\n"
      "      | ^ add \"mounts\": [{\"path\": \"/echo\"}]\n"},
+    {"TLS without its files",
+     "{\"tls\": {\"listen\": \"8443\"}, \"handlers\": {\"socket\": \"/s\"}, "
+     "\"mounts\": [{\"path\": \"/a\"}]}\n",
+     "t.json:1:20: tls.cert is missing\n"
+     "    1 | {\"tls\": {\"listen\": \"8443\"}, \"handlers\": {\"socket\": \"/s\"}, "
+     "\"mounts\": [{\"path\": \"/a\"}]}\n"
+     "      |                    ^~~~~~ add \"cert\": \"/etc/postern/cert.pem\"\n"
+     "t.json:1:20: tls.key is missing\n"
+     "    1 | {\"tls\": {\"listen\": \"8443\"}, \"handlers\": {\"socket\": \"/s\"}, "
+     "\"mounts\": [{\"path\": \"/a\"}]}\n"
+     "      |                    ^~~~~~ add \"key\": \"/etc/postern/key.pem\"\n"},
     {"no socket in the section",
      "{\"handlers\": {}, \"listen\": \"8080\", \"mounts\": [{\"path\": \"/a\"}]}\n",
      "t.json:1:14: handlers.socket is missing\n"
@@ -57,7 +68,7 @@ static const struct {
      "}\n",
      "t.json:2:3: unknown key \"frobnicate\" at the top level\n"
      "    2 |   \"frobnicate\": 1,\n"
-     "      |   ^~~~~~~~~~~~ known are listen, workers, drain, demo, log, handlers, limits, "
+     "      |   ^~~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, handlers, limits, "
      "mounts\n"},
     {"unknown key with a dot",
      "{\n"
@@ -67,7 +78,7 @@ static const struct {
      "}\n",
      "t.json:2:3: unknown key \"log.level\" at the top level\n"
      "    2 |   \"log.level\": \"info\",\n"
-     "      |   ^~~~~~~~~~~ known are listen, workers, drain, demo, log, handlers, limits, "
+     "      |   ^~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, handlers, limits, "
      "mounts\n"},
     {"key on the wrong level",
      "{\n"

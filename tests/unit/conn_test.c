@@ -450,6 +450,60 @@ static void short_writes_go_on_in_order(void **state)
     assert_int_equal(buf_len(conn_out(conn)), 0);
 }
 
+/* A conn_io like that of TLS: it writes records, may hold decrypted bytes that no event tells of,
+ * and may have to write before it can read. */
+static bool has_more(const struct conn *of)
+{
+    return !scripted_is_read_out(of->io_state);
+}
+
+static struct conn_io record_io;
+
+static void speak_records(void)
+{
+    record_io = scripted_io;
+    record_io.writes_records = true;
+    record_io.has_pending = has_more;
+    conn->io = &record_io;
+}
+
+static void records_leave_in_one_turn(void **state)
+{
+    (void)state;
+    speak_records();
+    peer.max_per_write = 3;
+    assert_int_equal(conn_write(conn, SPAN_LIT("abcdefgh")), ERR_OK);
+    rig_turn(&rig);
+    wrote("abcdefgh");
+    assert_int_equal(peer.n_writes, 3);
+}
+
+static void pending_bytes_need_no_event(void **state)
+{
+    (void)state;
+    speak_records();
+    scripted_feed(&peer, SPAN_LIT("a"));
+    scripted_feed(&peer, SPAN_LIT("b"));
+    scripted_feed(&peer, SPAN_LIT("c"));
+    conn_poke(conn);
+    heard(&tap, "data(a) ");
+    rig_turn(&rig);
+    heard(&tap, "data(b) data(c) ");
+}
+
+static void pending_bytes_come_on_resume(void **state)
+{
+    (void)state;
+    speak_records();
+    conn_pause(conn);
+    scripted_feed(&peer, SPAN_LIT("a"));
+    rig_turn(&rig);
+    heard(&tap, "");
+    conn_resume(conn);
+    rig_turn(&rig);
+    heard(&tap, "data(a) ");
+}
+
 static void write_error_ends_it(void **state)
 {
     (void)state;
@@ -1151,6 +1205,9 @@ int main(void)
         SCRIPTED(without_owner_bytes_are_discarded),
         SCRIPTED(writes_of_a_turn_are_one_write),
         SCRIPTED(short_writes_go_on_in_order),
+        SCRIPTED(records_leave_in_one_turn),
+        SCRIPTED(pending_bytes_need_no_event),
+        SCRIPTED(pending_bytes_come_on_resume),
         SCRIPTED(write_error_ends_it),
         SCRIPTED(room_ends_at_the_high_water_mark),
         SCRIPTED(a_producer_may_refill_inside_on_drained),

@@ -130,7 +130,7 @@ def check_handlers(build_dir, tally):
 
 
 def check_usage(build_dir, tally):
-    for options, want in ((["--upstream", "http://127.0.0.1:1"], "later"), (["--tls-port", "1"], "later"),
+    for options, want in ((["--upstream", "http://127.0.0.1:1"], "later"), (["--tls-port", "1"], "--cert FILE"),
                           (["--admin", "/x"], "later"), (["--profile", "suite"], "later"),
                           (["--no-such"], "unknown option"), (["--port", "x"], "number")):
         done = subprocess.run([SCRIPT, *options], capture_output=True, text=True, check=False)
