@@ -14,6 +14,10 @@
 struct config;
 struct sockjs_opts;
 
+enum {
+    COMPOSE_WORKERS = 1 /* that this version starts, whatever "workers" says */
+};
+
 struct composed {
     const struct config *config;
     struct router router;

@@ -67,7 +67,7 @@ const struct config_field config_fields[] = {
      RANGE(1, 256),
      .fallback = "1",
      IN_TOP(workers),
-     .help = "Threads that serve clients; one each for the cores you give to Postern."},
+     .help = "Threads that serve clients. This version starts one and says so in the log."},
     {.path = "drain",
      .type = CONFIG_TYPE_DURATION,
      RANGE(0, MINUTES(10)),

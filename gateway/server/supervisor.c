@@ -129,7 +129,7 @@ static bool start_workers(struct supervisor *s)
     struct rand rand = {0};
     struct hash_key owner_key;
     rand_bytes(&rand, &owner_key, sizeof owner_key);
-    struct worker_birth birth = {.n_workers = 1,
+    struct worker_birth birth = {.n_workers = COMPOSE_WORKERS,
                                  .owner_key = owner_key,
                                  .composed = s->composed,
                                  .listen_fds = s->listen_fds,
@@ -231,6 +231,10 @@ int supervisor_run(const struct config *config, void (*on_ready)(const struct co
         LOG(LOG_INFO, "ready", "listen=%s tls=%s handlers=%s mounts=%zu workers=%u",
             first_of(&config->listen), first_of(&config->tls_listen), config->handlers_socket,
             config->n_mounts, s.n_workers);
+        if (config->workers > COMPOSE_WORKERS) {
+            LOG(LOG_WARN, "one worker is started",
+                "workers=%u hint=\"more come with a later version\"", config->workers);
+        }
         if (on_ready != NULL) {
             on_ready(config);
         }
