@@ -425,9 +425,6 @@ void session_attach(struct session *s, struct carrier *carrier)
         return;
     }
     s->carrier = carrier;
-    if (s->first_transport == NULL) {
-        s->first_transport = carrier->ops->name;
-    }
     s->last_transport = carrier->ops->name;
     if (s->is_input_paused && carrier->ops->pause != NULL) {
         carrier->ops->pause(carrier, true);

@@ -101,7 +101,7 @@ struct session {
     uint64_t opened_ms;
     uint64_t n_in, n_out; /* messages, for the log line at the end */
     char *close_reason;   /* NULL = empty */
-    const char *first_transport, *last_transport;
+    const char *last_transport;
     uint8_t sid_len;
     char sid[];
 };

@@ -51,7 +51,8 @@ struct worker {
 /* Whether there is room for one more; else `fd` is closed and the client may try again. */
 static bool admit_client(struct worker *w, int fd)
 {
-    if (w->kit.counters.connections_open < w->composed->config->max_connections) {
+    uint64_t n_clients = w->kit.counters.connections_open - w->kit.counters.links_open;
+    if (n_clients < w->composed->config->max_connections) {
         return true;
     }
     (void)close(fd); /* the cap that keeps the daemon alive */
