@@ -111,7 +111,46 @@ static enum err close_with(int fd, enum err e)
     return e;
 }
 
-enum err listener_bind_tcp(struct span address, bool share_port, int *fd)
+/* How a TCP socket takes part in sharing its port. */
+enum share {
+    SHARE_NOT,
+    SHARE_FIRST, /* bound alone, so that a foreign listener is noticed; then open to ours */
+    SHARE_NEXT,
+};
+
+static bool bind_and_listen(int sock, const union address *addr, socklen_t len, enum share share)
+{
+    int on = 1;
+    (void)setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (addr->any.sa_family == AF_INET6) {
+        (void)setsockopt(sock, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    }
+    if (share == SHARE_NEXT && setsockopt(sock, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+        return false;
+    }
+    if (bind(sock, &addr->any, len) != 0) {
+        return false;
+    }
+    if (share == SHARE_FIRST && setsockopt(sock, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+        return false;
+    }
+    return listen(sock, LISTENER_BACKLOG) == 0;
+}
+
+static enum err open_tcp(const union address *addr, socklen_t len, enum share share, int *fd)
+{
+    int sock = socket(addr->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (sock < 0) {
+        return ERR_IO;
+    }
+    if (!bind_and_listen(sock, addr, len, share)) {
+        return close_with(sock, bind_error());
+    }
+    *fd = sock;
+    return ERR_OK;
+}
+
+enum err listener_bind_tcp(struct span address, int *fds, unsigned n)
 {
     union address addr;
     socklen_t len = 0;
@@ -119,22 +158,23 @@ enum err listener_bind_tcp(struct span address, bool share_port, int *fd)
         errno = EINVAL;
         return ERR_CONFIG;
     }
-    int sock = socket(addr.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (sock < 0) {
-        return ERR_IO;
+    enum err e = open_tcp(&addr, len, n == 1 ? SHARE_NOT : SHARE_FIRST, &fds[0]);
+    if (e != ERR_OK) {
+        return e;
     }
-    int on = 1;
-    (void)setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (share_port) {
-        (void)setsockopt(sock, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    socklen_t bound_len = sizeof addr;
+    if (getsockname(fds[0], &addr.any, &bound_len) != 0) { /* port 0 has become one */
+        return close_with(fds[0], ERR_IO);
     }
-    if (addr.any.sa_family == AF_INET6) {
-        (void)setsockopt(sock, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    for (unsigned i = 1; i < n; i++) {
+        e = open_tcp(&addr, len, SHARE_NEXT, &fds[i]);
+        if (e != ERR_OK) {
+            while (i != 0) {
+                (void)close_with(fds[--i], e);
+            }
+            return e;
+        }
     }
-    if (bind(sock, &addr.any, len) != 0 || listen(sock, LISTENER_BACKLOG) != 0) {
-        return close_with(sock, bind_error());
-    }
-    *fd = sock;
     return ERR_OK;
 }
 

@@ -51,7 +51,7 @@ static bool bind_list(const struct config_strings *list, int fds[MAX_LISTENERS],
             (void)fprintf(stderr, "posternd: at most %d addresses to listen on\n", MAX_LISTENERS);
             return false;
         }
-        enum err e = listener_bind_tcp(span_str(address), false, &fds[*n]);
+        enum err e = listener_bind_tcp(span_str(address), &fds[*n], 1);
         if (e != ERR_OK) {
             complain("listen on", address, e,
                      "choose another with --listen or \"listen\" in the config file; "

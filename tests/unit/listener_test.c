@@ -65,7 +65,7 @@ static bool is_listening(int fd)
 static int bound(const char *address)
 {
     int fd = -1;
-    assert_int_equal(listener_bind_tcp(span_str(address), false, &fd), ERR_OK);
+    assert_int_equal(listener_bind_tcp(span_str(address), &fd, 1), ERR_OK);
     assert_true(is_listening(fd));
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
@@ -121,7 +121,7 @@ static void addresses_that_are_none(void **state)
     for (size_t i = 0; i < N_OF(cases); i++) {
         int fd = -7;
         errno = 0;
-        CHECK_INT(cases[i].ptr, listener_bind_tcp(cases[i], false, &fd), ERR_CONFIG);
+        CHECK_INT(cases[i].ptr, listener_bind_tcp(cases[i], &fd, 1), ERR_CONFIG);
         CHECK_INT(cases[i].ptr, errno, EINVAL);
         CHECK_INT(cases[i].ptr, fd, -7);
     }
@@ -142,7 +142,7 @@ static void the_highest_port_is_an_address(void **state)
 {
     (void)state;
     int fd = -1;
-    enum err e = listener_bind_tcp(SPAN_LIT("127.0.0.1:65535"), false, &fd);
+    enum err e = listener_bind_tcp(SPAN_LIT("127.0.0.1:65535"), &fd, 1);
     if (e == ERR_OK) {
         assert_int_equal(port_of(fd), 65535);
         assert_int_equal(close(fd), 0);
@@ -155,7 +155,7 @@ static void an_address_that_is_not_ours(void **state)
 {
     (void)state;
     int fd = -1;
-    assert_int_equal(listener_bind_tcp(SPAN_LIT("192.0.2.1:0"), false, &fd), ERR_IO);
+    assert_int_equal(listener_bind_tcp(SPAN_LIT("192.0.2.1:0"), &fd, 1), ERR_IO);
     assert_int_equal(errno, EADDRNOTAVAIL);
 }
 
@@ -166,27 +166,67 @@ static void a_port_in_use(void **state)
     int first = bound("127.0.0.1:0");
     int second = -1;
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", port_of(first));
-    assert_int_equal(listener_bind_tcp(span_str(address), false, &second), ERR_BUSY);
+    assert_int_equal(listener_bind_tcp(span_str(address), &second, 1), ERR_BUSY);
     assert_int_equal(errno, EADDRINUSE);
-    /* Sharing needs the consent of both. */
-    assert_int_equal(listener_bind_tcp(span_str(address), true, &second), ERR_BUSY);
     assert_int_equal(close(first), 0);
     first = bound(address); /* at once again */
     assert_int_equal(close(first), 0);
 }
 
-static void a_shared_port(void **state)
+/* Takes the connections that wait at a listening socket; returns how many. */
+static unsigned accept_all(int fd)
+{
+    unsigned n = 0;
+    for (int client = accept(fd, NULL, NULL); client >= 0; client = accept(fd, NULL, NULL)) {
+        assert_int_equal(close(client), 0);
+        n++;
+    }
+    return n;
+}
+
+static void a_port_is_shared_by_the_workers_and_by_nobody_else(void **state)
 {
     (void)state;
+    enum {
+        SOCKETS = 4,
+        CLIENTS = 128,
+    };
     char address[32];
-    int first = -1;
-    int second = -1;
-    assert_int_equal(listener_bind_tcp(SPAN_LIT("127.0.0.1:0"), true, &first), ERR_OK);
-    (void)snprintf(address, sizeof address, "127.0.0.1:%u", port_of(first));
-    assert_int_equal(listener_bind_tcp(span_str(address), true, &second), ERR_OK);
-    assert_int_equal(port_of(first), port_of(second));
-    assert_int_equal(close(first), 0);
-    assert_int_equal(close(second), 0);
+    int fds[SOCKETS];
+    int others[SOCKETS];
+    int clients[CLIENTS];
+    assert_int_equal(listener_bind_tcp(SPAN_LIT("127.0.0.1:0"), fds, SOCKETS), ERR_OK);
+    for (unsigned i = 1; i < SOCKETS; i++) {
+        assert_int_equal(port_of(fds[i]), port_of(fds[0]));
+    }
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(port_of(fds[0])),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *)&to, sizeof to), 0);
+    }
+    unsigned sum = 0;
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        unsigned n = accept_all(fds[i]);
+        assert_true(n > 0); /* none of 128: once in 10^16 runs */
+        sum += n;
+    }
+    assert_int_equal(sum, CLIENTS);
+    /* A second daemon would do as we do. */
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", port_of(fds[0]));
+    assert_int_equal(listener_bind_tcp(span_str(address), others, SOCKETS), ERR_BUSY);
+    assert_int_equal(errno, EADDRINUSE);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        assert_int_equal(close(clients[i]), 0);
+    }
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        assert_int_equal(close(fds[i]), 0);
+    }
+    assert_int_equal(listener_bind_tcp(span_str(address), fds, SOCKETS), ERR_OK); /* at once */
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        assert_int_equal(close(fds[i]), 0);
+    }
 }
 
 /* -- unix sockets -------------------------------------------------------------------------------
@@ -357,7 +397,7 @@ static void an_ipv6_connection_is_accepted(void **state)
 {
     (void)state;
     int probe = -1;
-    if (listener_bind_tcp(SPAN_LIT("[::1]:0"), false, &probe) == ERR_IO) {
+    if (listener_bind_tcp(SPAN_LIT("[::1]:0"), &probe, 1) == ERR_IO) {
         skip(); /* a machine without IPv6 */
     }
     assert_int_equal(close(probe), 0);
@@ -506,7 +546,7 @@ int main(void)
         cmocka_unit_test(the_highest_port_is_an_address),
         cmocka_unit_test(an_address_that_is_not_ours),
         cmocka_unit_test(a_port_in_use),
-        cmocka_unit_test(a_shared_port),
+        cmocka_unit_test(a_port_is_shared_by_the_workers_and_by_nobody_else),
         IN_FOLDER(mode_bits_are_exact_whatever_the_umask),
         IN_FOLDER(a_stale_socket_is_replaced_one_in_use_is_not),
         IN_FOLDER(a_full_backlog_is_in_use),
