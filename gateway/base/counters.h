@@ -12,7 +12,8 @@
 #define COUNTER_MAP(X)                                                                             \
     X(connections_accepted, "Connections taken from the listeners")                                \
     X(connections_open, "Connections open now")                                                    \
-    X(requests, "HTTP requests parsed")                                                            \
+    X(connections_moved, "Connections taken over from another worker")                             \
+    X(requests, "HTTP requests served here")                                                       \
     X(requests_refused, "HTTP requests answered 4xx for their form and closed")                    \
     X(websocket_upgrades, "101 answers sent")                                                      \
     X(sessions_opened, "Sessions opened")                                                          \

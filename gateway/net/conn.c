@@ -2,20 +2,18 @@
  * conn: see conn.h. Life of a connection:
  *
  *   OPEN --conn_close--> FLUSHING --all sent, FIN--> DRAINING --peer's FIN, limit or timer--> DEAD
- *     \______________ conn_abort, error, stall ______________________________________________/
+ *     \______________ conn_abort, error, stall, conn_detach __________________________________/
  *
- * In DEAD the descriptor is closed and the memory waits for the turn's end.
+ * In DEAD the descriptor is closed, or not ours any more, and the memory waits for the turn's end.
  */
 #include "net/conn.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/kit.h"
 #include "base/mem.h"
 #include "net/loop.h"
+#include "net/peers.h"
 
 enum conn_state {
     OPEN,
@@ -30,44 +28,6 @@ enum {
     WATCH_READ = 1,
     WATCH_WRITE = 2,
     WATCH_HANGUP = 4, /* paused: only a reset or hang-up, edge-triggered */
-};
-
-/* -- plain I/O -------------------------------------------------------------------------------- */
-
-static ssize_t plain_result(ssize_t n)
-{
-    if (n >= 0) {
-        return n;
-    }
-    return errno == EAGAIN || errno == EINTR ? CONN_IO_AGAIN : CONN_IO_ERROR;
-}
-
-static ssize_t plain_read(struct conn *conn, char *bytes, size_t len)
-{
-    return plain_result(recv(conn->fd, bytes, len, 0));
-}
-
-static ssize_t plain_write(struct conn *conn, const char *bytes, size_t len)
-{
-    return plain_result(send(conn->fd, bytes, len, MSG_NOSIGNAL));
-}
-
-static void plain_shutdown(struct conn *conn)
-{
-    (void)shutdown(conn->fd, SHUT_WR);
-}
-
-static void plain_close(struct conn *conn)
-{
-    (void)close(conn->fd);
-}
-
-const struct conn_io conn_io_plain = {
-    .name = "plain",
-    .read = plain_read,
-    .write = plain_write,
-    .shutdown = plain_shutdown,
-    .close = plain_close,
 };
 
 /* -- watching the descriptor ------------------------------------------------------------------ */
@@ -127,23 +87,31 @@ static void reap(struct turn_task *task)
     mem_free(conn);
 }
 
-static void die(struct conn *conn)
+static void leave_loop(struct conn *conn)
 {
-    if (conn->state == DEAD) {
-        return;
-    }
     struct kit *kit = kit_of(conn);
     conn->state = DEAD;
     (void)watch(conn);
     timer_cancel(&kit->timers, &conn->timer);
     turn_cancel(&kit->turn, TURN_WRITE, &conn->task);
-    conn->io->close(conn);
     conn->owner = NULL;
-    buf_fini(&conn->in);
-    buf_fini(&conn->out);
     LIST_REMOVE(conn, all);
     kit->counters.connections_open--;
     turn_schedule(&kit->turn, TURN_REAP, &conn->task, reap);
+}
+
+static void die(struct conn *conn)
+{
+    if (conn->state == DEAD) {
+        return;
+    }
+    leave_loop(conn);
+    conn->io->close(conn);
+    if (conn->peers != NULL) {
+        peers_leave(conn->peers, &conn->peer);
+    }
+    buf_fini(&conn->in);
+    buf_fini(&conn->out);
 }
 
 static void fail(struct conn *conn, enum err why)
@@ -440,25 +408,27 @@ static const struct octets_ops no_owner_ops = {
     .on_gone = owner_missing_gone,
 };
 
-enum err conn_create(struct loop *loop, int fd, const struct conn_io *io, void *io_state,
-                     const struct conn_opts *opts, const struct conn_peer *peer, struct conn **out)
+/* Makes a connection of the parcel, which is empty afterwards in any case. */
+static enum err unpack(struct loop *loop, struct conn_parcel *parcel, struct conn **out)
 {
     struct conn *conn = MEM_NEW(struct conn);
     struct kit *kit = loop_kit(loop);
     if (conn == NULL) {
         kit->counters.out_of_memory++;
-        struct conn stand_in = {.fd = fd, .io_state = io_state};
-        io->close(&stand_in);
+        conn_parcel_drop(parcel);
         return ERR_NOMEM;
     }
-    conn->io = io;
-    conn->io_state = io_state;
+    conn->io = parcel->io;
+    conn->io_state = parcel->io_state;
+    conn->io_wants_write = parcel->io_wants_write;
     conn->ops = &no_owner_ops;
     conn->loop = loop;
-    conn->fd = fd;
-    conn->write_timeout_ms = opts->write_timeout_ms;
-    conn->peer = *peer;
-    buf_init(&conn->in, LOOP_LOOKAHEAD_BYTES + LOOP_READ_BYTES);
+    conn->fd = parcel->fd;
+    conn->write_timeout_ms = parcel->write_timeout_ms;
+    conn->peer = parcel->peer;
+    conn->peers = parcel->peers;
+    conn->in = parcel->in;
+    *parcel = (struct conn_parcel){.fd = -1};
     buf_init(&conn->out, CONN_OUT_MAX_BYTES);
     timer_init(&conn->timer, on_timer);
     LIST_INSERT_HEAD(loop_conns(loop), conn, all);
@@ -469,6 +439,61 @@ enum err conn_create(struct loop *loop, int fd, const struct conn_io *io, void *
     }
     *out = conn;
     return ERR_OK;
+}
+
+enum err conn_create(struct loop *loop, int fd, const struct conn_io *io, void *io_state,
+                     const struct conn_opts *opts, const struct conn_peer *peer, struct conn **out)
+{
+    struct conn_parcel parcel = {.fd = fd,
+                                 .write_timeout_ms = opts->write_timeout_ms,
+                                 .io = io,
+                                 .io_state = io_state,
+                                 .peers = opts->peers,
+                                 .peer = *peer};
+    buf_init(&parcel.in, LOOP_LOOKAHEAD_BYTES + LOOP_READ_BYTES);
+    return unpack(loop, &parcel, out);
+}
+
+enum err conn_adopt(struct loop *loop, struct conn_parcel *parcel, struct conn **out)
+{
+    enum err e = unpack(loop, parcel, out);
+    if (e == ERR_OK) {
+        (*out)->was_moved = true;
+        loop_kit(loop)->counters.connections_moved++;
+        /* No event tells of what was read elsewhere, nor of what lies decrypted in an SSL. */
+        conn_redeliver(*out);
+    }
+    return e;
+}
+
+enum err conn_detach(struct conn *conn, struct conn_parcel *out)
+{
+    if (conn->state != OPEN || conn->has_failed) {
+        return ERR_GONE;
+    }
+    ASSERT(buf_len(&conn->out) == 0);
+    leave_loop(conn);
+    *out = (struct conn_parcel){.fd = conn->fd,
+                                .write_timeout_ms = conn->write_timeout_ms,
+                                .io = conn->io,
+                                .io_state = conn->io_state,
+                                .io_wants_write = conn->io_wants_write,
+                                .peers = conn->peers,
+                                .in = conn->in,
+                                .peer = conn->peer};
+    buf_init(&conn->in, 1);
+    return ERR_OK;
+}
+
+void conn_parcel_drop(struct conn_parcel *parcel)
+{
+    struct conn stand_in = {.fd = parcel->fd, .io_state = parcel->io_state};
+    parcel->io->close(&stand_in);
+    if (parcel->peers != NULL) {
+        peers_leave(parcel->peers, &parcel->peer);
+    }
+    buf_fini(&parcel->in);
+    *parcel = (struct conn_parcel){.fd = -1};
 }
 
 void conn_set_owner(struct conn *conn, const struct octets_ops *ops, void *owner)
@@ -513,6 +538,12 @@ size_t conn_room(struct conn *conn)
     }
     conn->wants_drained = true;
     return 0;
+}
+
+bool conn_is_drained(struct conn *conn)
+{
+    conn->wants_drained = conn->wants_drained || buf_len(&conn->out) != 0;
+    return buf_len(&conn->out) == 0;
 }
 
 void conn_pause(struct conn *conn)

@@ -10,7 +10,12 @@
  * peer has not read) or conn_abort; memory goes at the end of the turn. Reading can be paused; even
  * then a reset or a hang-up is noticed, while a FIN waits behind the bytes that came before it.
  * Deadlines: a peer that takes less than CONN_MIN_RATE of what waits for it within the write
- * timeout is cut. Threads: the owning worker.
+ * timeout is cut.
+ *
+ * A connection can move to another worker: conn_detach makes a parcel of it, plain data that any
+ * thread may hold, and conn_adopt a connection again. Bytes that were read and not consumed travel,
+ * in the parcel or inside the SSL; an end of the stream that was seen does not need to, for whoever
+ * reads next sees it again. Threads: the owning worker; a parcel belongs to whoever holds it.
  */
 #ifndef POSTERN_NET_CONN_H
 #define POSTERN_NET_CONN_H
@@ -32,6 +37,7 @@
 
 struct conn;
 struct loop;
+struct peers;
 
 enum {
     CONN_HIGH_WATER_BYTES = 64 << 10, /* above it conn_room is 0 and producers should stop */
@@ -78,8 +84,9 @@ struct conn {
     void *owner;
     struct loop *loop;
     LIST_ENTRY(conn) all;
-    struct buf in;  /* unconsumed bytes between reads; without storage while empty */
-    struct buf out; /* unsent bytes; without storage while empty */
+    struct peers *peers; /* where it is counted; NULL = nowhere */
+    struct buf in;       /* unconsumed bytes between reads; without storage while empty */
+    struct buf out;      /* unsent bytes; without storage while empty */
     struct turn_task task;
     struct timer timer;  /* write stall; after conn_close the drain */
     uint64_t n_written;  /* bytes that the kernel has taken, ever */
@@ -92,15 +99,31 @@ struct conn {
     bool io_wants_write; /* set by the conn_io: reading goes on when it can write (TLS) */
     bool is_paused;
     bool is_eof;        /* the peer's FIN was delivered */
-    bool wants_drained; /* conn_room said 0: tell when empty */
+    bool wants_drained; /* tell when the output is empty */
     bool has_unread;    /* resumed with bytes left in `in`: deliver them at the turn's end */
     bool has_failed;    /* conn_fail: ends at the turn's end */
+    bool was_moved;     /* came by conn_adopt */
     struct conn_peer peer;
 };
 
 struct conn_opts {
     /* A peer that takes next to nothing for so long is cut; default 30000. */
     uint32_t write_timeout_ms;
+    /* Where the caller has counted the connection (peers_enter): left once, when it ends, also when
+     * conn_create fails. NULL = not counted. */
+    struct peers *peers;
+};
+
+/* A connection between two workers. */
+struct conn_parcel {
+    int fd;
+    uint32_t write_timeout_ms;
+    const struct conn_io *io;
+    void *io_state;
+    struct peers *peers;
+    struct buf in; /* read from the peer and not consumed */
+    struct conn_peer peer;
+    bool io_wants_write;
 };
 
 /* Takes over `fd` (non-blocking; closed with the connection, also when this fails). `io_state`
@@ -125,6 +148,8 @@ struct buf *conn_out(struct conn *conn);
 void conn_wrote(struct conn *conn);
 /* Bytes that a producer should still add before it waits for on_drained; 0 arms on_drained. */
 size_t conn_room(struct conn *conn);
+/* Whether nothing waits to be sent; if something does, arms on_drained. */
+bool conn_is_drained(struct conn *conn);
 
 /* While paused on_data is not called; a reset still gives on_gone. */
 void conn_pause(struct conn *conn);
@@ -138,6 +163,18 @@ void conn_abort(struct conn *conn);
 /* Ends it as if by the peer, for a failure in the owner's own call chain (memory): who owns it at
  * the turn's end gets on_gone(ERR_NOMEM). */
 void conn_fail(struct conn *conn);
+
+/* Takes it out of its loop into `out`; the descriptor stays open, the owner is not called any more
+ * and `conn` is dead. All output must have left (conn_is_drained). Not from inside on_data: what it
+ * leaves is not kept yet; paused or not makes no difference. ERR_GONE: it has ended, or has failed
+ * and on_gone comes at the turn's end; `out` is untouched. */
+enum err conn_detach(struct conn *conn, struct conn_parcel *out) MUST_CHECK;
+/* Makes a connection of what is in `parcel`, which is empty afterwards, also when this fails (the
+ * descriptor is then closed). It reads, and what came along is delivered at the turn's end without
+ * waiting for the descriptor. ERR_NOMEM, ERR_IO. */
+enum err conn_adopt(struct loop *loop, struct conn_parcel *parcel, struct conn **out) MUST_CHECK;
+/* Closes what nobody will adopt. Any thread. */
+void conn_parcel_drop(struct conn_parcel *parcel);
 
 /* Ends every connection of the loop as if its peer had gone: owners get on_gone. For the end of a
  * worker. */

@@ -43,7 +43,8 @@ void *tls_accept(struct tls_server *server, int fd) MUST_CHECK;
 
 extern const struct conn_io conn_io_tls;
 
-/* For the end of a worker's thread: frees what OpenSSL keeps per thread. */
+/* For the end of a worker's thread: frees what OpenSSL keeps per thread for `server`. What it keeps
+ * for others, whose connections came by moving, goes when the thread exits. */
 void tls_thread_stop(struct tls_server *server);
 
 #endif

@@ -2,14 +2,13 @@
  * peers: both caps to the very connection, what counts as one address, that refusals leave no
  * trace, and many threads at once (also under ThreadSanitizer).
  */
-#include "net/peers.h"
-
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "harness/test.h"
 #include "net/conn.h"
+#include "net/peers.h"
 
 static struct peers *peers;
 
