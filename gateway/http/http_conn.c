@@ -37,6 +37,7 @@ void http_conn_release(struct http_conn *hc)
     if (!hc->is_over) {
         hc->is_over = true;
         clear_deadline(hc);
+        turn_cancel(&kit_of(hc)->turn, TURN_WRITE, &hc->task); /* of moving */
         turn_schedule(&kit_of(hc)->turn, TURN_REAP, &hc->task, reap);
     }
 }
@@ -214,6 +215,7 @@ static void reset_request(struct http_conn *hc)
     hc->answer = ANSWER_NONE;
     hc->input = INPUT_IDLE;
     hc->minor = 1; /* for a refusal before the version is known */
+    hc->was_moved = false;
     hc->is_head_method = false;
     hc->n_body_bytes = 0;
     hc->watch = NULL;
@@ -226,6 +228,32 @@ static void refuse_head(struct http_conn *hc, const struct http1_fault *fault)
     LOG(LOG_DEBUG, "request refused", "status=%u why=%s", fault->status,
         log_quoted(span_str(fault->why), quoted));
     http_conn_refuse(hc, fault->status, span_str(fault->why));
+}
+
+/* Hands a whole head to the handler. Returns false when the connection moves: another worker will
+ * parse it again, and count it. */
+static bool dispatch(struct http_conn *hc, struct http_req *req)
+{
+    const struct http1_head *head = req->head;
+    clear_deadline(hc);
+    hc->minor = head->minor;
+    hc->keep_alive = head->keep_alive;
+    hc->is_head_method = head->method == HTTP_HEAD;
+    hc->expects_100 = head->expects_100;
+    hc->input = INPUT_REQUEST;
+    if (http1_body_init(&hc->body, head->framing, head->content_length, UINT64_MAX) != ERR_OK) {
+        http_conn_refuse(hc, 413, SPAN_LIT("The request body is too large.\n"));
+        return true;
+    }
+    hc->server->on_request(hc->server->ctx, req);
+    if (hc->input == INPUT_MOVING) {
+        return false;
+    }
+    kit_of(hc)->counters.requests++;
+    if (!hc->is_over && hc->input == INPUT_REQUEST) {
+        drain_body(hc);
+    }
+    return true;
 }
 
 /* Parses a head at the start of `in` and dispatches it. Returns the bytes used, 0 = more are
@@ -256,22 +284,7 @@ static size_t take_head(struct http_conn *hc, struct span in)
         refuse_head(hc, &fault);
         return in.len;
     }
-    kit_of(hc)->counters.requests++;
-    clear_deadline(hc);
-    hc->minor = head->minor;
-    hc->keep_alive = head->keep_alive;
-    hc->is_head_method = head->method == HTTP_HEAD;
-    hc->expects_100 = head->expects_100;
-    hc->input = INPUT_REQUEST;
-    if (http1_body_init(&hc->body, head->framing, head->content_length, UINT64_MAX) != ERR_OK) {
-        http_conn_refuse(hc, 413, SPAN_LIT("The request body is too large.\n"));
-        return in.len;
-    }
-    server->on_request(server->ctx, &req);
-    if (!hc->is_over && hc->input == INPUT_REQUEST) {
-        drain_body(hc);
-    }
-    return head_bytes;
+    return dispatch(hc, &req) ? head_bytes : 0;
 }
 
 /* -- connection ------------------------------------------------------------------------------- */
@@ -334,6 +347,32 @@ static size_t on_data(void *owner, char *bytes, size_t len)
     return used;
 }
 
+/* What lies unread is kept in the connection by the time of the turn's end, when it goes, or when
+ * earlier answers have left, under their write stall. on_gone tells of one that cannot go. */
+static void move_when_drained(struct http_conn *hc)
+{
+    struct http_server *server = hc->server;
+    struct conn_parcel parcel;
+    if (conn_is_drained(hc->conn) && conn_detach(hc->conn, &parcel) == ERR_OK) {
+        unsigned worker = hc->move_to;
+        http_conn_release(hc);
+        server->on_move(server->move_ctx, &parcel, worker);
+    }
+}
+
+static void at_turn_end(struct turn_task *task)
+{
+    move_when_drained(CONTAINER_OF(task, struct http_conn, task));
+}
+
+void http_conn_move(struct http_conn *hc)
+{
+    hc->input = INPUT_MOVING;
+    hc->is_paused = true;
+    conn_pause(hc->conn);
+    turn_schedule(&kit_of(hc)->turn, TURN_WRITE, &hc->task, at_turn_end);
+}
+
 static void resume(struct http_conn *hc)
 {
     if (hc->is_paused) {
@@ -372,6 +411,8 @@ static void on_drained(void *owner)
     if (hc->input == INPUT_IDLE && hc->is_paused) {
         set_deadline(hc, hc->server->opts.keepalive_timeout_ms);
         resume(hc);
+    } else if (hc->input == INPUT_MOVING) {
+        move_when_drained(hc);
     } else if (hc->watch != NULL && hc->watch->on_room != NULL) {
         hc->watch->on_room(hc->watch_ctx);
     }
@@ -411,6 +452,7 @@ static void on_deadline(struct timer *timer)
         return;
     case INPUT_IDLE:
     case INPUT_REQUEST:
+    case INPUT_MOVING:
     case INPUT_DONE:
         break;
     }
@@ -430,6 +472,7 @@ enum err http_conn_create(struct http_server *server, struct conn *conn)
     timer_init(&hc->timer, on_deadline);
     buf_init(&hc->content, 1);
     reset_request(hc);
+    hc->was_moved = conn->was_moved;
     set_deadline(hc, server->opts.head_timeout_ms);
     conn_set_owner(conn, &http_octets_ops, hc);
     return ERR_OK;

@@ -4,7 +4,9 @@
  *   input:   IDLE --first byte--> HEAD --blank line--> BODY --last byte--> DONE
  *   answer:  NONE --start--> HEAD --stream--> STREAM --end--> DONE
  *
- * Both DONE: IDLE again, or the close.
+ * Both DONE: IDLE again, or the close. Instead of answering, a handler may move the connection to
+ * another worker, head and all (http_resp_move): HEAD --on_request--> MOVING, until what was
+ * answered before has left; then the connection is detached and handed to on_move.
  *
  * Requests on one connection are served one after another; pipelined bytes wait unread (at most
  * HTTP_PIPELINE_BYTES, then reading pauses). Whatever is ambiguous got one 4xx and the close from
@@ -21,6 +23,7 @@
 #include "wire/http1_head.h"
 
 struct conn;
+struct conn_parcel;
 struct http_req;
 struct kit;
 
@@ -46,6 +49,11 @@ struct http_server {
      */
     void (*on_request)(void *ctx, struct http_req *req);
     void *ctx;
+    /* Carries a moved connection to `worker`, which shall conn_adopt it and http_conn_create on it.
+     * Takes over what is in `parcel` (which itself is gone afterwards). Set after http_server_init;
+     * may stay NULL where nothing calls http_resp_move. */
+    void (*on_move)(void *ctx, struct conn_parcel *parcel, unsigned worker);
+    void *move_ctx;
     struct mem_pool pool;   /* of struct http_conn */
     struct http1_head head; /* of the request being parsed: one at a time */
     uint64_t date_second;   /* what `date` was made for */
@@ -57,7 +65,7 @@ void http_server_init(struct http_server *server, struct kit *kit, const struct 
                       void (*on_request)(void *ctx, struct http_req *req), void *ctx);
 void http_server_fini(struct http_server *server);
 
-/* Serves `conn`, which it owns from now on, also when this fails. */
+/* Serves `conn`, new or adopted, which it owns from now on, also when this fails. */
 enum err http_conn_create(struct http_server *server, struct conn *conn) MUST_CHECK;
 
 #endif

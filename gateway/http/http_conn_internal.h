@@ -17,6 +17,7 @@ enum http_input {
     INPUT_IDLE,    /* between requests */
     INPUT_HEAD,    /* some bytes of a head are there */
     INPUT_REQUEST, /* on_request runs: nobody has asked for the body yet */
+    INPUT_MOVING,  /* http_resp_move: the head lies unread; goes when the output has left */
     INPUT_BODY,    /* collecting for on_body */
     INPUT_DRAIN,   /* reading over a body that nobody wants */
     INPUT_DONE,    /* the request is read whole */
@@ -33,7 +34,7 @@ struct http_conn {
     struct http_server *server;
     struct conn *conn;
     struct timer timer;    /* the deadline of the input phase */
-    struct turn_task task; /* freeing at the turn's end */
+    struct turn_task task; /* at the turn's end: moving; freeing */
     const struct http_watch *watch;
     void *watch_ctx;
     http_body_fn *on_body;
@@ -43,8 +44,9 @@ struct http_conn {
     uint64_t phase_start_ms;
     uint64_t n_body_bytes;
     uint32_t scanned;
-    uint8_t input;  /* enum http_input */
-    uint8_t answer; /* enum http_answer */
+    unsigned move_to; /* while INPUT_MOVING: the worker */
+    uint8_t input;    /* enum http_input */
+    uint8_t answer;   /* enum http_answer */
     uint8_t minor;
     uint16_t status;
     bool keep_alive;
@@ -55,6 +57,7 @@ struct http_conn {
     bool is_over;    /* closed, gone or upgraded: memory waits for the turn's end */
     bool is_paused;
     bool has_failed; /* out of memory while answering */
+    bool was_moved;  /* for this request: it may not move again */
 };
 
 static inline struct http_conn *http_conn_of(struct http_resp *resp)
@@ -74,6 +77,8 @@ bool http_conn_can_drain(const struct http_conn *hc);
 void http_conn_answered(struct http_conn *hc);
 /* The answer cannot be completed (memory): ends the connection at once and tells whoever waits. */
 void http_conn_lose(struct http_conn *hc);
+/* Goes to worker hc->move_to as soon as the output has left, at the turn's end at the earliest. */
+void http_conn_move(struct http_conn *hc);
 /* Lets go of the connection object (closed or handed over) and frees `hc` at the turn's end. */
 void http_conn_release(struct http_conn *hc);
 /* Answers `status` with `why` and closes: the request stream cannot be trusted any more. */

@@ -246,6 +246,19 @@ struct http_octets *http_resp_upgrade(struct http_resp *resp)
     return (struct http_octets *)(void *)conn;
 }
 
+void http_resp_move(struct http_resp *resp, unsigned worker)
+{
+    struct http_conn *hc = http_conn_of(resp);
+    ASSERT(hc->input == INPUT_REQUEST && hc->answer == ANSWER_NONE && hc->watch == NULL);
+    if (hc->was_moved) {
+        http_resp_text(resp, 503, SPAN_LIT("The session lives on another worker.\n"));
+        return;
+    }
+    ASSERT(hc->server->on_move != NULL && worker != hc->server->kit->id);
+    hc->move_to = worker;
+    http_conn_move(hc);
+}
+
 size_t http_resp_room(struct http_resp *resp)
 {
     struct http_conn *hc = http_conn_of(resp);

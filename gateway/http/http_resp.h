@@ -5,10 +5,11 @@
  *                                         -> http_resp_stream
  *                                              -> http_resp_chunk* -> http_resp_end      endless
  *                                         -> http_resp_upgrade              101
+ *     http_resp_move                        another worker answers
  *
  * Streaming is chunked for HTTP/1.1, and ends with the connection for HTTP/1.0. A failure (memory)
- * is remembered and ends the connection, so the calls return nothing. After finish, end and upgrade
- * the pointer is dead. Threads: the owning worker.
+ * is remembered and ends the connection, so the calls return nothing. After finish, end, upgrade
+ * and move the pointer is dead. Threads: the owning worker.
  */
 #ifndef POSTERN_HTTP_HTTP_RESP_H
 #define POSTERN_HTTP_HTTP_RESP_H
@@ -46,6 +47,13 @@ void http_resp_close_after(struct http_resp *resp);
 /* Ends the head of a 101 and hands over the stream, whose owner must be set before this turn ends.
  */
 struct http_octets *http_resp_upgrade(struct http_resp *resp);
+
+/* Instead of an answer: the connection goes to `worker` (not this one), which parses the request
+ * again, with all that follows it. Only from inside on_request, before anything else was asked of
+ * `resp`, which is dead then. Earlier answers leave first, and on_request is not called for what
+ * lies behind. A request that was moved already is answered 503: workers that disagree on whose it
+ * is must not play ping-pong with it; the next one on that connection may move. */
+void http_resp_move(struct http_resp *resp, unsigned worker);
 
 /* Bytes that a streaming producer should still add; 0 = wait for on_room. */
 size_t http_resp_room(struct http_resp *resp);

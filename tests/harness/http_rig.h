@@ -373,7 +373,7 @@ static inline void http_rig_feed(struct http_rig *h, struct span bytes)
 }
 
 /* One step of the oldest exchange that is pending: a tick of a stream, or its end. */
-static inline bool http_rig_settle_one(struct http_rig *h)
+static inline bool http_rig_step(struct http_rig *h)
 {
     struct exchange *x = LIST_FIRST(&h->exchanges);
     if (x == NULL || !x->is_pending) {
@@ -389,6 +389,14 @@ static inline bool http_rig_settle_one(struct http_rig *h)
         exchange_upgrade(x);
     } else {
         exchange_text(x, 200, SPAN_LIT("later\n"));
+    }
+    return true;
+}
+
+static inline bool http_rig_settle_one(struct http_rig *h)
+{
+    if (!http_rig_step(h)) {
+        return false;
     }
     rig_turn(&h->rig);
     http_rig_run(h);
