@@ -81,9 +81,10 @@ static struct session *find_session(const struct admission *a)
 
 static void admit_transport(const struct admission *a)
 {
+    /* Before anything that depends on the session, or on what only its worker knows. */
     unsigned owner = 0;
-    if (a->route->has_session_id && handoff_ask(a->admit->kit, a->sid, &owner) != HANDOFF_LOCAL) {
-        refuse(a->req, 503, SPAN_LIT("The session lives on another worker.\n"));
+    if (a->route->has_session_id && handoff_ask(a->admit->kit, a->sid, &owner) == HANDOFF_MOVE) {
+        http_resp_move(a->req->resp, owner);
         return;
     }
     if (a->transport->ops->check != NULL &&

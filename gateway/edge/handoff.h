@@ -1,8 +1,10 @@
 /*
  * handoff: whose is it? A request that names a session belongs to the worker that owns the session
- * id; elsewhere its connection must be moved there first. Today every process has one worker, so
- * the answer is always LOCAL; the rule and the question stand here so that nothing else has to
- * know. Threads: the asking worker.
+ * id (core/sid). Asked by every other worker, admit moves the connection there (http_resp_move):
+ * head, body and what is pipelined behind go unread, and the owner parses the request again and
+ * asks again. All workers answer alike, so a request moves once at most. Sessions that no second
+ * request can name (one WebSocket) are not asked about: they live where they were accepted.
+ * Threads: the asking worker.
  */
 #ifndef POSTERN_EDGE_HANDOFF_H
 #define POSTERN_EDGE_HANDOFF_H

@@ -184,26 +184,110 @@ static void a_draining_worker_takes_no_new_sessions(void **state)
     (void)ask(2, "GET /echo/websocket", UPGRADE, 503);
 }
 
-static void a_session_of_another_worker_is_not_opened_here(void **state)
+/* -- other workers ------------------------------------------------------------------------------
+ */
+
+enum {
+    N_SIDS = 20,
+};
+
+static unsigned n_moved_to[2];
+
+static void on_move(void *ctx, struct conn_parcel *parcel, unsigned worker)
+{
+    assert_ptr_equal(ctx, &rig);
+    assert_in_range(worker, 0, N_OF(n_moved_to) - 1);
+    n_moved_to[worker]++;
+    conn_parcel_drop(parcel);
+}
+
+static void be_one_of_two(void)
+{
+    memset(n_moved_to, 0, sizeof n_moved_to);
+    rig.rig.kit.n_workers = 2;
+    rig.http.on_move = on_move;
+    rig.http.move_ctx = &rig;
+}
+
+/* Whether this worker owns session "sid<i>". */
+static bool is_ours(int i)
+{
+    char sid[16];
+    unsigned owner = 0;
+    struct span s = span_of(sid, (size_t)snprintf(sid, sizeof sid, "sid%d", i));
+    bool is_here = handoff_ask(&rig.rig.kit, s, &owner) == HANDOFF_LOCAL;
+    assert_int_equal(owner, is_here ? 0 : 1);
+    return is_here;
+}
+
+/* Asks for "PATH sid<i> REST" on a new connection. Returns whether it moved away, unanswered. */
+static bool moves(const char *before, int i, const char *after, const char *fields)
+{
+    char text[1024];
+    unsigned n_moved = n_moved_to[1];
+    int n = snprintf(text, sizeof text, "%ssid%d%s HTTP/1.1\r\nHost: h\r\n%s\r\n", before, i, after,
+                     fields);
+    mount_connect(&rig, 0);
+    mount_say(&rig, 0, span_of(text, (size_t)n));
+    bool has_moved = n_moved_to[1] != n_moved;
+    bool is_answered = mount_heard(&rig, 0).len != 0;
+    CHECK(text, has_moved != is_answered);
+    if (!has_moved) {
+        scripted_feed_error(&rig.clients[0].io);
+        conn_poke(rig.clients[0].conn);
+        rig_turn(&rig.rig);
+    }
+    return has_moved;
+}
+
+static void a_session_of_another_worker_is_opened_there(void **state)
 {
     (void)state;
-    struct kit *kit = &rig.rig.kit;
-    kit->n_workers = 2;
-    int n_here = 0;
-    for (int i = 0; i < 20; i++) {
-        char line[64];
-        char sid[16];
-        unsigned owner = 0;
-        struct span s = span_of(sid, (size_t)snprintf(sid, sizeof sid, "sid%d", i));
-        (void)snprintf(line, sizeof line, "POST /echo/0/sid%d/xhr", i);
-        bool is_here = handoff_ask(kit, s, &owner) == HANDOFF_LOCAL;
-        assert_int_equal(owner, is_here ? kit->id : 1 - kit->id);
-        (void)ask(0, line, "Content-Length: 0\r\n", is_here ? 200 : 503);
-        n_here += is_here;
+    be_one_of_two();
+    unsigned n_here = 0;
+    for (int i = 0; i < N_SIDS; i++) {
+        n_here += is_ours(i);
+        assert_int_equal(moves("POST /echo/0/", i, "/xhr", "Content-Length: 0\r\n"), !is_ours(i));
     }
-    assert_in_range(n_here, 1, 19);
-    assert_true(kit->counters.sessions_opened == (uint64_t)n_here);
-    (void)ask(1, "GET /echo/0/any/websocket", UPGRADE, 101); /* these live where they come */
+    assert_in_range(n_here, 1, N_SIDS - 1);
+    assert_int_equal(n_moved_to[0], 0);
+    assert_int_equal(n_moved_to[1], N_SIDS - n_here);
+    const struct counters *counters = &rig.rig.kit.counters;
+    assert_true(counters->sessions_opened == n_here);
+    assert_true(counters->requests == n_here);
+}
+
+/* The other worker says what is wrong with them, for it alone knows. */
+static void requests_for_another_workers_session_move_unjudged(void **state)
+{
+    (void)state;
+    be_one_of_two();
+    admit.is_draining = true;
+    int theirs = 0;
+    while (is_ours(theirs)) {
+        theirs++;
+    }
+    assert_true(moves("POST /echo/0/", theirs, "/xhr_send", "Content-Length: 5\r\n"));
+    assert_true(moves("POST /echo/0/", theirs, "/xhr_streaming", GOOD));
+    assert_true(moves("POST /two/0/", theirs, "/xhr", ""));
+    assert_true(moves("POST /echo/0/", theirs, "/xhr_send",
+                      "Expect: 100-continue\r\nContent-Length: 5\r\n"));
+}
+
+static void what_any_worker_can_answer_does_not_move(void **state)
+{
+    (void)state;
+    be_one_of_two();
+    for (int i = 0; i < N_SIDS; i++) {
+        assert_false(moves("POST /echo/0/", i, "/xhr", EVIL)); /* 403 */
+        assert_false(moves("OPTIONS /echo/0/", i, "/xhr", GOOD));
+        assert_false(moves("GET /echo/0/", i, "/nothing", "")); /* 404 */
+        /* A WebSocket's session lives where it comes. */
+        assert_false(moves("GET /echo/0/", i, "/websocket", UPGRADE));
+        assert_false(moves("GET /echo/info?", i, "", GOOD));
+    }
+    (void)ask(1, "GET /echo/websocket", UPGRADE, 101);
+    assert_int_equal(n_moved_to[1], 0);
 }
 
 static void the_handler_never_sees_the_session_id(void **state)
@@ -242,7 +326,9 @@ int main(void)
         TEST(a_transport_that_is_off_is_not_found),
         TEST(a_bad_upgrade_opens_no_session),
         TEST(a_draining_worker_takes_no_new_sessions),
-        TEST(a_session_of_another_worker_is_not_opened_here),
+        TEST(a_session_of_another_worker_is_opened_there),
+        TEST(requests_for_another_workers_session_move_unjudged),
+        TEST(what_any_worker_can_answer_does_not_move),
         TEST(the_handler_never_sees_the_session_id),
         TEST(closing_all_says_goodbye_to_each),
     };
