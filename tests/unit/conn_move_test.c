@@ -209,12 +209,14 @@ static void the_parcel_is_empty_after_adopting(void **state)
     assert_null(parcel.peers);
 }
 
-static void counters_follow_it(void **state)
+static void counters_and_facts_follow_it(void **state)
 {
     (void)state;
     assert_int_equal(from.kit.counters.connections_open, 1);
+    conn->io_wants_write = true;
     detach();
     adopt();
+    assert_true(moved->io_wants_write);
     assert_int_equal(to.kit.counters.connections_open, 1);
     assert_int_equal(to.kit.counters.connections_moved, 1);
     assert_int_equal(from.kit.counters.connections_moved, 0);
@@ -601,7 +603,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCRIPTED(unread_bytes_come_without_an_event),
         SCRIPTED(the_parcel_is_empty_after_adopting),
-        SCRIPTED(counters_follow_it),
+        SCRIPTED(counters_and_facts_follow_it),
         SCRIPTED(nothing_to_bring_calls_nobody),
         SCRIPTED(bytes_pending_in_the_io_come_without_an_event),
         SCRIPTED(unread_bytes_come_before_those_in_the_io),
