@@ -406,6 +406,20 @@ static void bytes_earn_time_at_the_least_rate(void **state)
     is_now(NOTHING "|POST/x |fin"); /* it was answered: no second answer */
 }
 
+/* 120 bytes on the wire with 20 of content: 4 ms, not 29. */
+static void the_framing_of_tiny_chunks_earns_no_time(void **state)
+{
+    (void)state;
+    feed(POST("/x", IN_CHUNKS));
+    for (int i = 0; i < 20; i++) {
+        feed("1\r\nx\r\n");
+    }
+    pass(HTTP_RIG_BODY_MS + 3);
+    is_now(NOTHING "|POST/x |open");
+    pass(1);
+    is_now(NOTHING "|POST/x |fin");
+}
+
 static void a_slow_body_behind_a_pending_answer(void **state)
 {
     (void)state;
@@ -717,6 +731,7 @@ int main(void)
         ON_CONN(a_slow_body_gets_408),
         ON_CONN(a_body_in_time_is_taken),
         ON_CONN(bytes_earn_time_at_the_least_rate),
+        ON_CONN(the_framing_of_tiny_chunks_earns_no_time),
         ON_CONN(a_slow_body_behind_a_pending_answer),
         ON_CONN(a_slow_body_behind_a_stream),
         cmocka_unit_test(whoever_waits_hears_once_that_the_peer_went),
