@@ -57,6 +57,9 @@ static void take(struct inbound *in, struct span body)
         in->kit->counters.out_of_memory++;
         answer(in, 503, SPAN_LIT("Out of memory."));
         break;
+    case ERR_LIMIT:
+        answer(in, 413, span_str(why));
+        break;
     default:
         answer(in, 500, span_str(why));
         break;

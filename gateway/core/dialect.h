@@ -72,7 +72,8 @@ struct dialect_ops {
     enum err (*encode)(const struct message *messages, size_t n, unsigned caps, struct buf *scratch,
                        struct frame *out);
     /* Reads what the client sent and calls session_deliver for each message, all or none.
-     * ERR_SYNTAX with *why, a sentence for the client (SockJS: the body of the 500). */
+     * ERR_SYNTAX, or ERR_LIMIT for too many at once, with *why, a sentence for the client (SockJS:
+     * the body of the 500 or 413). */
     enum err (*decode)(struct session *session, struct span in, bool is_text, struct buf *scratch,
                        const char **why);
     /* The heartbeat frame; false = none. */

@@ -56,6 +56,7 @@ static bool bye(unsigned code, struct span reason, struct buf *scratch, struct f
 
 static const char broken[] = "Broken JSON encoding.";
 static const char no_payload[] = "Payload expected.";
+static const char too_many[] = "Too many messages in one payload.";
 
 /* Strings of the array as {uint32 length, bytes} records, so that nothing is delivered before all
  * of it is known to be good. */
@@ -108,6 +109,10 @@ static enum err decode_array(struct session *session, struct json_scan *scan, st
     size_t n = 0;
     for (;;) {
         enum err e = json_next(scan, &token, &fault);
+        if (e == ERR_LIMIT && scan->n_elements == JSON_MAX_ELEMENTS) {
+            *why = too_many;
+            return ERR_LIMIT;
+        }
         if (e != ERR_OK || (token.type != JSON_STRING && token.type != JSON_ARRAY_END)) {
             *why = broken;
             return ERR_SYNTAX;

@@ -428,6 +428,52 @@ static void input_is_held_while_the_backend_is_full(void **state)
     TOLD("(a) (b)");
 }
 
+/* No deadline of the connection runs while we are the ones who wait: only the session's end does.
+ */
+static void held_input_waits_as_long_as_the_session_lives(void **state)
+{
+    (void)state;
+    stream(0);
+    (void)mount_heard(&rig, 0);
+    session_pause_input(rig.sessions[0], true);
+    post(1, "[\"a\"]");
+    for (int i = 0; i < 20; i++) {
+        rig_pass(&rig.rig, MOUNT_HEARTBEAT_MS);
+    }
+    HEARD(1, "");
+    assert_int_equal(rig.clients[1].io.n_shutdowns, 0);
+    session_pause_input(rig.sessions[0], false);
+    rig_turn(&rig.rig);
+    HEARD(1, TAKEN);
+    TOLD("(a)");
+}
+
+/* 1 MiB of empty strings is 350,000 messages: too much work for whoever takes them at once. */
+static void too_many_messages_in_one_body_are_refused(void **state)
+{
+    (void)state;
+    static char text[MOUNT_MAX_MESSAGE_BYTES];
+    enum {
+        N_MESSAGES = 10000
+    };
+    open_by_poll();
+    int n = snprintf(text, sizeof text,
+                     "POST /echo/0/sid/xhr_send HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                     "%d\r\n\r\n[",
+                     3 * N_MESSAGES + 1);
+    for (int i = 0; i < N_MESSAGES; i++) {
+        memcpy(text + n + 3 * i, "\"\",", 3);
+    }
+    n += 3 * N_MESSAGES;
+    text[n - 1] = ']'; /* in the place of the last comma */
+    mount_say(&rig, 1, span_of(text, (size_t)n));
+    HEARD(1, "HTTP/1.1 413 Content Too Large" PLAIN
+             "Content-Length: 33\r\n\r\nToo many messages in one payload.");
+    TOLD("");
+    post(1, "[\"on\"]");
+    HEARD(1, TAKEN);
+}
+
 static void pause_again(struct fake_uplink *fake, const struct message *message)
 {
     (void)message;
@@ -554,6 +600,8 @@ int main(void)
         TEST(pipelined_sends_keep_their_order),
         TEST(a_body_over_the_limit_is_refused),
         TEST(input_is_held_while_the_backend_is_full),
+        TEST(held_input_waits_as_long_as_the_session_lives),
+        TEST(too_many_messages_in_one_body_are_refused),
         TEST(held_input_is_let_in_one_by_one),
         TEST(held_input_of_a_closed_session_is_answered_at_once),
         TEST(held_input_of_a_session_that_is_gone_is_404),
