@@ -21,6 +21,8 @@
 
 enum {
     CONFIG_MAX_MOUNTS = 256, /* mounts are searched one by one, also by the loader */
+    CONFIG_MAX_WORKERS = 256,
+    CONFIG_WORKERS_AUTO = 0, /* what "auto" is until config_parse puts the number of cores there */
     CONFIG_REPORT_MAX_BYTES =
         1 << 17, /* a report of this ceiling has room for every problem shown */
 };
@@ -64,6 +66,7 @@ struct config_mount {
     uint64_t max_message_bytes;    /* one message or one POST body */
     uint64_t queue_hard_bytes;     /* >= 2 * max_message_bytes */
     uint64_t queue_soft_bytes;     /* <= queue_hard_bytes; the handler is told to PAUSE */
+    uint64_t queue_soft_time_ms;   /* above queue_soft_bytes for so long = slow_policy */
     enum config_slow_policy slow_policy;
     enum config_accept accept;
     bool cookie_needed; /* "cookie": JSESSIONID for sticky balancers */
@@ -75,9 +78,9 @@ struct config {
     struct config_strings tls_listen; /* addresses that speak TLS; needs cert and key */
     char *tls_cert;                   /* PEM file with the chain; "" = none */
     char *tls_key;                    /* PEM file */
-    unsigned workers;
-    enum log_level log_level; /* "log.level" */
-    uint64_t drain_ms;        /* on SIGTERM sessions are told and given so long */
+    unsigned workers;                 /* threads, 1 to CONFIG_MAX_WORKERS */
+    enum log_level log_level;         /* "log.level" */
+    uint64_t drain_ms;                /* on SIGTERM sessions are told and given so long */
 
     /* "handlers": the unix socket that backend handlers connect to */
     char *handlers_socket;           /* at most 107 bytes; never NULL after a load */
@@ -88,13 +91,15 @@ struct config {
     uint64_t handlers_pending_bytes; /* per session, what waits while no handler is there */
 
     /* "limits": one row each in docs/CONFIG.md with the attack that it answers */
-    uint64_t max_connections; /* "connections" */
-    uint64_t head_bytes;      /* "head" */
-    uint64_t url_bytes;       /* "url", <= head_bytes */
+    uint64_t max_connections;             /* "connections" */
+    uint64_t max_connections_per_address; /* "connections_per_address"; 0 = no limit */
+    uint64_t head_bytes;                  /* "head" */
+    uint64_t url_bytes;                   /* "url", <= head_bytes */
     uint64_t header_fields;
-    uint64_t head_timeout_ms; /* first byte to blank line */
-    uint64_t body_timeout_ms; /* + bytes / min_rate */
-    uint64_t min_rate_bytes;  /* per second */
+    uint64_t head_timeout_ms;    /* first byte to blank line */
+    uint64_t body_timeout_ms;    /* + bytes / min_rate */
+    uint64_t message_timeout_ms; /* + bytes / min_rate; WebSocket */
+    uint64_t min_rate_bytes;     /* per second */
     uint64_t keepalive_timeout_ms;
     uint64_t write_timeout_ms; /* a peer that takes nothing for so long */
 
@@ -111,7 +116,8 @@ struct config_overrides {
     bool demo;                   /* true turns "demo" on */
 };
 
-/* A config with every default and no mounts, listeners or socket. NULL when out of memory. */
+/* A config with every default and no mounts, listeners or socket; `workers` is CONFIG_WORKERS_AUTO
+ * yet. NULL when out of memory. */
 struct config *config_create_default(void) MUST_CHECK;
 /* Parses `text` (named `name` in messages; NULL: the command line, nothing to point at).
  * `overrides` may be NULL. All problems are appended to `report`, ready to print, in the form shown

@@ -5,8 +5,10 @@
  * user follows it silently; two values of the user that clash are a problem.
  */
 #include <cjson/cJSON.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/config_loader.h"
 #include "server/config_value.h"
@@ -235,8 +237,28 @@ static void check_tls(struct config_loader *ld)
     }
 }
 
+/* The cores that the process may run on (taskset, a container's cpuset), 1 to CONFIG_MAX_WORKERS.
+ */
+static unsigned count_cores(void)
+{
+    cpu_set_t cores;
+    long n = 0;
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
+        n = CPU_COUNT(&cores);
+    } else { /* more than CPU_SETSIZE of them */
+        n = sysconf(_SC_NPROCESSORS_ONLN);
+    }
+    if (n < 1) {
+        return 1;
+    }
+    return n < CONFIG_MAX_WORKERS ? (unsigned)n : CONFIG_MAX_WORKERS;
+}
+
 void config_check_top(struct config_loader *ld)
 {
+    if (ld->config->workers == CONFIG_WORKERS_AUTO) {
+        ld->config->workers = count_cores();
+    }
     check_listen(ld);
     if (ld->overrides != NULL && ld->overrides->demo) {
         ld->config->demo = true;

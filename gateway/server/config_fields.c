@@ -27,6 +27,10 @@
 
 #define RANGE(least, most) .min = (least), .max = (most)
 
+static const struct config_word auto_words[] = {
+    {"auto", CONFIG_WORKERS_AUTO},
+    {NULL, 0},
+};
 static const struct config_word level_words[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {NULL, 0},
 };
@@ -64,10 +68,11 @@ const struct config_field config_fields[] = {
              "`--listen` stands in for it."},
     {.path = "workers",
      .type = CONFIG_TYPE_UNSIGNED,
-     RANGE(1, 256),
-     .fallback = "1",
+     RANGE(1, CONFIG_MAX_WORKERS),
+     .words = auto_words,
+     .fallback = "\"auto\"",
      IN_TOP(workers),
-     .help = "Threads that serve clients. This version starts one and says so in the log."},
+     .help = "Threads that serve clients; `auto`: one for each core that the process may run on."},
     {.path = "drain",
      .type = CONFIG_TYPE_DURATION,
      RANGE(0, MINUTES(10)),
@@ -135,14 +140,15 @@ const struct config_field config_fields[] = {
      RANGE(KIB(64), GIB(1)),
      .fallback = "\"4m\"",
      IN_TOP(handlers_window_bytes),
-     .help = "Bytes on the way to one handler that it has not acknowledged; more waits."},
+     .help = "Bytes on the way to one handler that it has not acknowledged; more waits. Answers "
+             "handlers that stop reading."},
     {.path = "handlers.pending",
      .type = CONFIG_TYPE_SIZE,
      RANGE(KIB(1), MIB(64)),
      .fallback = "\"64k\"",
      IN_TOP(handlers_pending_bytes),
-     .help =
-         "What one session may have waiting for a handler; above it the client's sending waits."},
+     .help = "What one session may have waiting for a handler; above it the client's sending "
+             "waits. Answers clients that send faster than your handler takes."},
 
     {.path = "limits.connections",
      .type = CONFIG_TYPE_UNSIGNED,
@@ -150,6 +156,14 @@ const struct config_field config_fields[] = {
      .fallback = "100000",
      IN_TOP(max_connections),
      .help = "Open client connections; above, new ones are refused. Answers connection floods."},
+    {.path = "limits.connections_per_address",
+     .type = CONFIG_TYPE_UNSIGNED,
+     RANGE(0, 10000000),
+     .fallback = "0",
+     IN_TOP(max_connections_per_address),
+     .help = "Of these from one IPv4 address or IPv6 /64 network; 0: no limit, as behind a reverse "
+             "proxy all come from one. Set it where clients connect directly. Answers one host "
+             "that takes every connection."},
     {.path = "limits.head",
      .type = CONFIG_TYPE_SIZE,
      RANGE(KIB(1), KIB(64)),
@@ -174,7 +188,8 @@ const struct config_field config_fields[] = {
      RANGE(100, MINUTES(10)),
      .fallback = "\"10s\"",
      IN_TOP(head_timeout_ms),
-     .help = "A head must be whole in so long. Answers Slowloris (heads sent byte by byte)."},
+     .help = "A head must be whole in so long; a TLS handshake counts as part of the first one. "
+             "Answers Slowloris (heads sent byte by byte)."},
     {.path = "limits.body_timeout",
      .type = CONFIG_TYPE_DURATION,
      RANGE(100, MINUTES(10)),
@@ -182,12 +197,21 @@ const struct config_field config_fields[] = {
      IN_TOP(body_timeout_ms),
      .help = "A body must be whole in so long, plus its bytes / `limits.min_rate`. Answers slow "
              "POSTs."},
+    {.path = "limits.message_timeout",
+     .type = CONFIG_TYPE_DURATION,
+     RANGE(100, MINUTES(10)),
+     .fallback = "\"25s\"",
+     IN_TOP(message_timeout_ms),
+     .help = "A WebSocket message, first byte of its first frame to last byte, must be whole in so "
+             "long, plus its bytes / `limits.min_rate`; not counting the time that a slow handler "
+             "keeps us from reading. Answers messages sent byte by byte."},
     {.path = "limits.min_rate",
      .type = CONFIG_TYPE_SIZE,
      RANGE(1, GIB(1)),
      .fallback = "\"4k\"",
      IN_TOP(min_rate_bytes),
-     .help = "Bytes per second that a body must come with on average; see `limits.body_timeout`."},
+     .help = "Bytes per second that a body or message must come with on average; see "
+             "`limits.body_timeout` and `limits.message_timeout`. Answers slow uploads."},
     {.path = "limits.keepalive_timeout",
      .type = CONFIG_TYPE_DURATION,
      RANGE(100, HOURS(1)),
@@ -239,20 +263,22 @@ const struct config_field config_fields[] = {
      RANGE(100, MINUTES(10)),
      .fallback = "\"5s\"",
      IN_MOUNT(disconnect_delay_ms),
-     .help = "A session whose client has no connection open ends after so long."},
+     .help = "A session whose client has no connection open ends after so long. Answers sessions "
+             "that are opened and abandoned."},
     {.path = "mounts[].response_limit",
      .type = CONFIG_TYPE_SIZE,
      RANGE(1, GIB(1)),
      .fallback = "\"128k\"",
      IN_MOUNT(response_limit_bytes),
-     .help = "A streaming response ends after so much and the client opens the next; browsers "
-             "keep the whole of it in memory."},
+     .help = "A streaming response ends after so much and the client opens the next. Answers "
+             "browsers and proxies, which keep the whole of it in memory."},
     {.path = "mounts[].max_message",
      .type = CONFIG_TYPE_SIZE,
      RANGE(1, MIB(64)),
      .fallback = "\"1m\"",
      IN_MOUNT(max_message_bytes),
-     .help = "One message, or the body of one POST, from a client. Answers giant messages."},
+     .help = "One message, or the body of one POST (of at most 9999 messages), from a client. "
+             "Answers giant messages, and thousands of tiny ones for one handler at once."},
     {.path = "mounts[].queue_hard",
      .type = CONFIG_TYPE_SIZE,
      RANGE(KIB(4), GIB(1)),
@@ -266,13 +292,21 @@ const struct config_field config_fields[] = {
      .fallback = "\"64k\"",
      IN_MOUNT(queue_soft_bytes),
      .help = "When so much waits for one client, its handler is told to pause; not above "
-             "`queue_hard` (the default is at most half of it)."},
+             "`queue_hard` (the default is at most half of it). Answers clients that read slowly."},
+    {.path = "mounts[].queue_soft_time",
+     .type = CONFIG_TYPE_DURATION,
+     RANGE(100, MINUTES(10)),
+     .fallback = "\"10s\"",
+     IN_MOUNT(queue_soft_time_ms),
+     .help = "A queue above `queue_soft` for so long without a break meets `slow_policy`. Answers "
+             "clients that read just enough to stay below `queue_hard`."},
     {.path = "mounts[].slow_policy",
      .type = CONFIG_TYPE_WORD,
      .words = slow_words,
      .fallback = "\"close\"",
      IN_MOUNT(slow_policy),
-     .help = "At `queue_hard`: close the session, or drop its oldest waiting message."},
+     .help = "At `queue_hard`, and after `queue_soft_time`: close the session with 1008, or drop "
+             "its oldest waiting messages (after `queue_soft_time`: down to `queue_soft`)."},
     {.path = "mounts[].accept",
      .type = CONFIG_TYPE_WORD,
      .words = accept_words,
@@ -398,8 +432,13 @@ static enum err describe_allowed(struct buf *out, const struct config_field *fie
     case CONFIG_TYPE_SIZE:
     case CONFIG_TYPE_DURATION:
     case CONFIG_TYPE_MODE:
-        return buf_printf(out, "%s to %s", config_format_number(field->type, field->min, least),
-                          config_format_number(field->type, field->max, most));
+        if (field->words != NULL) {
+            e = buf_printf(out, "`\"%s\"`, ", field->words->word);
+        }
+        return e != ERR_OK ? e
+                           : buf_printf(out, "%s to %s",
+                                        config_format_number(field->type, field->min, least),
+                                        config_format_number(field->type, field->max, most));
     case CONFIG_TYPE_WORD:
     case CONFIG_TYPE_WORDS:
         for (const struct config_word *w = field->words; w->word != NULL && e == ERR_OK; w++) {

@@ -56,7 +56,7 @@ struct config_field {
     const char *fallback;            /* the default as JSON text; NULL: the key is required */
     const char *example;             /* for a required key: what to add, as JSON text */
     const char *option;              /* for a required key: the option that stands in, or NULL */
-    const struct config_word *words; /* WORD and WORDS */
+    const struct config_word *words; /* WORD and WORDS; UNSIGNED: one word instead of a number */
     enum config_part part;
     size_t offset; /* of the member in its part */
     size_t bytes;  /* of the member */

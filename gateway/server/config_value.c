@@ -286,8 +286,9 @@ static bool find_word(const struct reading *r, unsigned *value)
     if (nearest.name != NULL) {
         (void)snprintf(hint, sizeof hint, "did you mean \"%s\"?", nearest.name);
     }
-    config_problem(r->report, r->node->value, hint, "unknown word %s for %s: write %s",
-                   config_quote(raw_of(r), quoted), r->target->label, known);
+    config_problem(r->report, r->node->value, hint, "unknown word %s for %s: write %s%s",
+                   config_quote(raw_of(r), quoted), r->target->label, known,
+                   r->target->field->type == CONFIG_TYPE_UNSIGNED ? " or a whole number" : "");
     return false;
 }
 
@@ -298,6 +299,17 @@ static bool set_word(const struct reading *r)
         return fail_type(r);
     }
     return find_word(r, &value) && put_number(r->target, value);
+}
+
+/* A number, or the word that stands for one, which may be outside of the range. */
+static bool set_unsigned(const struct reading *r)
+{
+    const struct cJSON *item = r->node->item;
+    if (cJSON_IsNumber(item)) {
+        return set_plain(r);
+    }
+    bool may_be_word = r->target->field->words != NULL && cJSON_IsString(item);
+    return may_be_word && !is_digits(span_str(item->valuestring)) ? set_word(r) : fail_type(r);
 }
 
 /* The strings of a list, one call each; a lone string is a list of one. False: some were refused.
@@ -471,7 +483,7 @@ bool config_value_set(const struct config_target *target, const struct jsonc *do
         return cJSON_IsBool(node->item) ? put_number(target, cJSON_IsTrue(node->item) != 0)
                                         : fail_type(&r);
     case CONFIG_TYPE_UNSIGNED:
-        return cJSON_IsNumber(node->item) ? set_plain(&r) : fail_type(&r);
+        return set_unsigned(&r);
     case CONFIG_TYPE_SIZE:
         return set_size(&r);
     case CONFIG_TYPE_DURATION:

@@ -241,6 +241,15 @@ static const struct {
      "t.json:2:14: workers must be a whole number, not a string\n"
      "    2 |   \"workers\": \"4\",\n"
      "      |              ^~~ write it without quotes: 4\n"},
+    {"a word that is none of a number's",
+     "{\n"
+     "  \"workers\": \"aut\",\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"}, \"mounts\": [{\"path\": "
+     "\"/a\"}]\n"
+     "}\n",
+     "t.json:2:14: unknown word \"aut\" for workers: write \"auto\" or a whole number\n"
+     "    2 |   \"workers\": \"aut\",\n"
+     "      |              ^~~~~ did you mean \"auto\"?\n"},
     {"number with a fraction",
      "{\n"
      "  \"workers\": 1.5,\n"

@@ -1,5 +1,6 @@
 /* config: defaults, every limit at and one over, values as they are read, overrides, files, the
  * manual. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ static void check_default_mount(const struct config_mount *mount)
     assert_int_equal(mount->max_message_bytes, 1 << 20);
     assert_int_equal(mount->queue_hard_bytes, 2 << 20); /* 256k, raised to two messages */
     assert_int_equal(mount->queue_soft_bytes, 64 << 10);
+    assert_int_equal(mount->queue_soft_time_ms, 10000);
     assert_int_equal(mount->slow_policy, CONFIG_SLOW_CLOSE);
     assert_int_equal(mount->accept, CONFIG_ACCEPT_AT_ONCE);
     assert_false(mount->cookie_needed);
@@ -63,7 +65,6 @@ static void check_default_mount(const struct config_mount *mount)
 
 static void check_default_top(const struct config *config)
 {
-    assert_int_equal(config->workers, 1);
     assert_int_equal(config->log_level, LOG_INFO);
     assert_int_equal(config->drain_ms, 3000);
     assert_false(config->demo);
@@ -73,11 +74,13 @@ static void check_default_top(const struct config *config)
     assert_int_equal(config->handlers_window_bytes, 4 << 20);
     assert_int_equal(config->handlers_pending_bytes, 64 << 10);
     assert_int_equal(config->max_connections, 100000);
+    assert_int_equal(config->max_connections_per_address, 0);
     assert_int_equal(config->head_bytes, 16 << 10);
     assert_int_equal(config->url_bytes, 8 << 10);
     assert_int_equal(config->header_fields, 100);
     assert_int_equal(config->head_timeout_ms, 10000);
     assert_int_equal(config->body_timeout_ms, 25000);
+    assert_int_equal(config->message_timeout_ms, 25000);
     assert_int_equal(config->min_rate_bytes, 4 << 10);
     assert_int_equal(config->keepalive_timeout_ms, 75000);
     assert_int_equal(config->write_timeout_ms, 30000);
@@ -214,7 +217,7 @@ static void test_bounds(void **state)
         }
         n_checked++;
     }
-    assert_int_equal(n_checked, 22);
+    assert_int_equal(n_checked, 25);
 }
 
 static void test_strings_at_limit(void **state)
@@ -268,6 +271,61 @@ static void test_table(void **state)
         CHECK(field->path, field->min <= field->max);
     }
     assert_null(config_field_find("mounts[]"));
+}
+
+/* Whoever sets a limit must know what for. */
+static void test_limits_name_their_attack(void **state)
+{
+    (void)state;
+    static const char *const bounds[] = {"handlers.window",           "handlers.pending",
+                                         "mounts[].disconnect_delay", "mounts[].max_message",
+                                         "mounts[].queue_hard",       "mounts[].queue_soft",
+                                         "mounts[].response_limit",   "mounts[].queue_soft_time"};
+    for (size_t i = 0; i < config_n_fields; i++) {
+        const struct config_field *field = &config_fields[i];
+        bool is_bound = strncmp(field->path, "limits.", 7) == 0;
+        for (size_t j = 0; j < N_OF(bounds); j++) {
+            is_bound = is_bound || strcmp(field->path, bounds[j]) == 0;
+        }
+        CHECK(field->path, !is_bound || strstr(field->help, "Answers ") != NULL);
+    }
+}
+
+/* ---- workers ---- */
+
+static unsigned workers_of(const char *value)
+{
+    char text[256];
+    (void)snprintf(text, sizeof text, "{%s%s%s" MINIMAL "}",
+                   value[0] != '\0' ? "\"workers\": " : "", value, value[0] != '\0' ? ", " : "");
+    struct config *config = parse(text, NULL);
+    assert_non_null(config);
+    unsigned workers = config->workers;
+    config_destroy(config);
+    return workers;
+}
+
+/* "auto" follows what the process may use, not what the machine has. */
+static void test_workers_follow_the_cores(void **state)
+{
+    (void)state;
+    cpu_set_t all;
+    cpu_set_t one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    unsigned n = (unsigned)CPU_COUNT(&all);
+    unsigned want = n < CONFIG_MAX_WORKERS ? n : CONFIG_MAX_WORKERS;
+    assert_int_equal(workers_of(""), want);
+    assert_int_equal(workers_of("\"auto\""), want);
+    assert_int_equal(workers_of("3"), 3);
+    size_t first = 0;
+    while (!CPU_ISSET(first, &all)) {
+        first++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(workers_of("\"auto\""), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 /* ---- the command line ---- */
@@ -407,12 +465,20 @@ static void test_manual(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_every_value),
-        cmocka_unit_test(test_bounds),          cmocka_unit_test(test_strings_at_limit),
-        cmocka_unit_test(test_mounts_at_limit), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_overrides),       cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_shipped_config),  cmocka_unit_test(test_unreadable),
-        cmocka_unit_test(test_too_large_file),  cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_value),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_strings_at_limit),
+        cmocka_unit_test(test_mounts_at_limit),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_limits_name_their_attack),
+        cmocka_unit_test(test_workers_follow_the_cores),
+        cmocka_unit_test(test_overrides),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_shipped_config),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_too_large_file),
+        cmocka_unit_test(test_manual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
