@@ -29,9 +29,26 @@ static void move(struct session *s, enum session_state to)
     s->state = (uint8_t)to;
 }
 
+/* When the queue will have been above the soft bound for too long. */
+static uint64_t soft_due_ms(const struct session *s)
+{
+    if (s->state != SESSION_OPEN || sendq_bytes(&s->queue) <= s->opts->queue_soft_bytes) {
+        return TIMERS_NONE;
+    }
+    uint32_t spent_ms = (uint32_t)s->kit->now_ms - s->soft_since_ms;
+    return s->kit->now_ms - spent_ms + s->opts->queue_soft_time_ms;
+}
+
+static void arm_earliest(struct session *s)
+{
+    uint64_t soft_ms = soft_due_ms(s);
+    timer_arm(&s->kit->timers, &s->timer, soft_ms < s->due_ms ? soft_ms : s->due_ms);
+}
+
 static void arm(struct session *s, uint64_t deadline_ms)
 {
-    timer_arm(&s->kit->timers, &s->timer, deadline_ms);
+    s->due_ms = deadline_ms;
+    arm_earliest(s);
 }
 
 static bool is_ending(const struct session *s)
@@ -290,7 +307,15 @@ static enum err enqueue(struct session *s, const struct message *message)
         fail_out(s, e == ERR_LIMIT ? "Slow consumer" : "Out of memory");
         return e;
     }
-    if (!s->is_unwritable && sendq_bytes(&s->queue) > s->opts->queue_soft_bytes) {
+    size_t bytes = sendq_bytes(&s->queue);
+    if (bytes <= s->opts->queue_soft_bytes) {
+        return ERR_OK;
+    }
+    if (bytes - SENDQ_RECORD_BYTES - message->data.len <= s->opts->queue_soft_bytes) {
+        s->soft_since_ms = (uint32_t)s->kit->now_ms;
+        arm_earliest(s);
+    }
+    if (!s->is_unwritable) {
         s->is_unwritable = true;
         s->uplink->writable(s->binding, false);
     }
@@ -326,26 +351,59 @@ void session_flushed(struct session *s)
 
 /* -- timer ------------------------------------------------------------------------------------ */
 
+/* While we do not read, the next heartbeat is due as if there were no pong to wait for. */
+static void send_ping(struct session *s)
+{
+    uint64_t now_ms = s->kit->now_ms;
+    s->last_write_ms = now_ms;
+    if (!s->is_input_paused) {
+        arm(s, now_ms + s->opts->pong_timeout_ms);
+    } else if (!s->awaits_pong) {
+        s->pong_left_ms = s->opts->pong_timeout_ms;
+    }
+    s->awaits_pong = true;
+    s->carrier->ops->ping(s->carrier);
+}
+
 static void beat(struct session *s)
 {
     struct frame frame;
-    uint64_t now_ms = s->kit->now_ms;
-    if (s->carrier->ops->caps & CAP_SELF_PING) {
-        s->awaits_pong = true;
-        s->last_write_ms = now_ms;
-        arm(s, now_ms + s->opts->pong_timeout_ms);
-        s->carrier->ops->ping(s->carrier);
-        return;
+    arm(s, s->kit->now_ms + s->opts->heartbeat_ms);
+    if (s->carrier->ops->room(s->carrier) == 0) {
+        return; /* not idle: its peer is judged by the write timeout, and could not see a ping */
     }
-    arm(s, now_ms + s->opts->heartbeat_ms);
-    /* A carrier without room is not idle: its peer is judged by the write timeout. */
-    if (s->carrier->ops->room(s->carrier) != 0 && s->dialect->beat(&frame)) {
+    if (s->carrier->ops->caps & CAP_SELF_PING) {
+        send_ping(s);
+    } else if (s->dialect->beat(&frame)) {
         write_frame(s, &frame);
     }
 }
 
+/* The queue was above the soft bound for too long. */
+static void relieve_queue(struct session *s)
+{
+    if (s->opts->slow_policy == SESSION_SLOW_CLOSE) {
+        fail_out(s, "Slow consumer");
+        return;
+    }
+    while (sendq_bytes(&s->queue) > s->opts->queue_soft_bytes) {
+        sendq_drop(&s->queue, 1);
+    }
+    tell_writable(s);
+}
+
 static void on_open_timer(struct session *s)
 {
+    if (soft_due_ms(s) <= s->kit->now_ms) {
+        relieve_queue(s);
+        if (s->state != SESSION_OPEN) {
+            return;
+        }
+    }
+    if (s->due_ms > s->kit->now_ms) {
+        arm_earliest(s);
+        return;
+    }
     if (s->carrier == NULL) {
         end_for_good(s, CLOSE_ABNORMAL, SPAN_LIT("Session timed out"));
         return;
@@ -484,9 +542,14 @@ void session_pause_input(struct session *s, bool is_paused)
     if (s->is_input_paused == is_paused || is_ending(s)) {
         return;
     }
-    if (!is_paused && s->awaits_pong && s->carrier != NULL) {
-        /* It may lie unread in the kernel since long: its time begins when we read again. */
-        arm(s, s->kit->now_ms + s->opts->pong_timeout_ms);
+    if (s->awaits_pong && s->carrier != NULL) {
+        /* It may lie unread in the kernel: its time stands still until we read again. */
+        uint64_t now_ms = s->kit->now_ms;
+        if (is_paused) {
+            s->pong_left_ms = s->due_ms > now_ms ? (uint32_t)(s->due_ms - now_ms) : 0;
+        } else {
+            arm(s, now_ms + s->pong_left_ms);
+        }
     }
     set_input_paused(s, is_paused);
 }
@@ -539,6 +602,7 @@ void session_accept(struct session *s)
         return;
     }
     move(s, SESSION_OPEN);
+    s->soft_since_ms = (uint32_t)s->kit->now_ms; /* until now it was not the client who kept us */
     if (s->carrier != NULL) {
         open_on_carrier(s);
     } else {

@@ -13,8 +13,9 @@
  * Out: session_send encodes straight into a DUPLEX carrier with room (no queue, no allocation); all
  * else is queued and drained at the turn's end, so that a poll or chunk takes everything of the
  * turn. In: session_receive -> dialect decode -> session_deliver -> uplink. Bounds:
- * `queue_hard_bytes` (policy: close or drop the oldest), `queue_soft_bytes` (the uplink is told).
- * One timer serves heartbeat (while attached), disconnect delay (while not) and accept. Core
+ * `queue_hard_bytes` (policy: close or drop the oldest), `queue_soft_bytes` (the uplink is told;
+ * above it for `queue_soft_time_ms` without a break: the policy, in state OPEN). One timer serves
+ * heartbeat (while attached), disconnect delay (while not), accept, and the soft bound's time. Core
  * includes base only: the session is tested without a socket. Threads: the owning worker.
  */
 #ifndef POSTERN_CORE_SESSION_H
@@ -57,6 +58,7 @@ struct session_opts {
     uint32_t accept_timeout_ms;   /* CONNECTING for so long = close 1013; default 10000 */
     size_t queue_hard_bytes;      /* default 256 KiB, at least twice the largest message */
     size_t queue_soft_bytes;      /* default 64 KiB */
+    uint32_t queue_soft_time_ms;  /* default 10000 */
     enum session_slow_policy slow_policy;
 };
 
@@ -90,6 +92,8 @@ struct session {
     /* per request */
     struct turn_task task; /* drain, later reap */
     struct timer timer;
+    uint64_t
+        due_ms; /* of heartbeat, pong, disconnect, accept or linger; the timer may be earlier */
     LIST_HEAD(session_refs, session_ref) refs;
     struct hnode node;         /* in `registry` under the sid */
     struct registry *registry; /* NULL: no second request can name it (WebSocket) */
@@ -102,6 +106,8 @@ struct session {
     uint64_t n_in, n_out; /* messages, for the log line at the end */
     char *close_reason;   /* NULL = empty */
     const char *last_transport;
+    uint32_t soft_since_ms; /* low half of the clock when the queue rose above the soft bound */
+    uint32_t pong_left_ms;  /* while input is paused: what is left of the pong's time */
     uint8_t sid_len;
     char sid[];
 };
@@ -128,8 +134,9 @@ enum err session_create(const struct session_birth *birth, struct session **out)
 /* `carrier` is ready to write. It is attached, or told at once why not (conflict, closed) and
  * finished. */
 void session_attach(struct session *session, struct carrier *carrier);
-/* What the client sent, to be decoded. ERR_SYNTAX with *why (the session lives on: the transport
- * decides); ERR_GONE: it is closing, the input is dropped. */
+/* What the client sent, to be decoded. ERR_SYNTAX, or ERR_LIMIT for too many messages at once, with
+ * *why (the session lives on: the transport decides); ERR_GONE: it is closing, the input is
+ * dropped. */
 enum err session_receive(struct session *session, struct span in, bool is_text,
                          const char **why) MUST_CHECK;
 /* The carrier has room again. */
@@ -143,7 +150,7 @@ enum detach_why {
 /* The carrier is gone (and has let go of the session already). */
 void session_detach(struct session *session, enum detach_why why, unsigned code,
                     struct span reason);
-/* The peer gave a sign of life (a pong). */
+/* The peer gave a sign of life: a pong, or a piece of a message. */
 void session_alive(struct session *session);
 
 /* -- for dialects ----------------------------------------------------------------------------- */

@@ -49,6 +49,7 @@ static void compose_session(const struct config_mount *from, struct session_opts
         .accept_timeout_ms = ACCEPT_TIMEOUT_MS,
         .queue_hard_bytes = from->queue_hard_bytes,
         .queue_soft_bytes = from->queue_soft_bytes,
+        .queue_soft_time_ms = (uint32_t)from->queue_soft_time_ms,
         .slow_policy = from->slow_policy == CONFIG_SLOW_DROP_OLDEST ? SESSION_SLOW_DROP_OLDEST
                                                                     : SESSION_SLOW_CLOSE,
     };

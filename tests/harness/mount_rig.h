@@ -130,7 +130,8 @@ static inline void mount_start(struct mount_rig *m)
                                        .disconnect_delay_ms = MOUNT_DELAY_MS,
                                        .accept_timeout_ms = 10000,
                                        .queue_hard_bytes = 1 << 20,
-                                       .queue_soft_bytes = 64 << 10};
+                                       .queue_soft_bytes = 64 << 10,
+                                       .queue_soft_time_ms = 10000};
     m->cors.any = true;
     m->sockjs = (struct sockjs_opts){
         .cors = &m->cors, .enabled = (1U << SOCKJS_N_ROUTES) - 1, .script_url = "/sockjs.js"};

@@ -64,7 +64,8 @@ static int set_up(void **state)
                                          .disconnect_delay_ms = 5000,
                                          .accept_timeout_ms = ACCEPT_MS,
                                          .queue_hard_bytes = HARD_BYTES,
-                                         .queue_soft_bytes = SOFT_BYTES};
+                                         .queue_soft_bytes = SOFT_BYTES,
+                                         .queue_soft_time_ms = 10000};
     binds_init(&binds, &rig.kit, &opts);
     return 0;
 }

@@ -20,6 +20,7 @@ enum {
     ACCEPT_MS = 8000,
     SOFT_BYTES = 1000,
     HARD_BYTES = 4000,
+    SOFT_MS = 3000,
 };
 
 /* One session, its surroundings, and more carriers than any test needs. */
@@ -48,7 +49,8 @@ static int set_up(void **state)
                                     .disconnect_delay_ms = DELAY_MS,
                                     .accept_timeout_ms = ACCEPT_MS,
                                     .queue_hard_bytes = HARD_BYTES,
-                                    .queue_soft_bytes = SOFT_BYTES};
+                                    .queue_soft_bytes = SOFT_BYTES,
+                                    .queue_soft_time_ms = SOFT_MS};
     return 0;
 }
 
@@ -590,6 +592,55 @@ static void the_pong_deadline_stands_still_while_we_do_not_read(void **state)
     CHECK_RECORD(&fx.uplink.record, "<closed 1006 No pong>");
 }
 
+static void of_the_pong_deadline_the_rest_is_left_after_a_pause(void **state)
+{
+    (void)state;
+    enum {
+        SPENT_MS = 4000
+    };
+    open_on(&fake_duplex);
+    pass(HEARTBEAT_MS);
+    for (int i = 0; i < 2; i++) {
+        pass(SPENT_MS);
+        session_pause_input(fx.session, true);
+        pass(HEARTBEAT_MS * 3);
+        session_pause_input(fx.session, false);
+    }
+    pass(PONG_MS - 2 * SPENT_MS - 1);
+    assert_true(is_alive());
+    pass(1);
+    CHECK_RECORD(&fx.uplink.record, "<closed 1006 No pong>");
+}
+
+static void a_ping_sent_while_we_do_not_read_has_all_of_its_time(void **state)
+{
+    (void)state;
+    open_on(&fake_duplex);
+    session_pause_input(fx.session, true);
+    pass(HEARTBEAT_MS);
+    pass(HEARTBEAT_MS);
+    CHECK_RECORD(&fx.carriers, "<pause> <ping> <ping>"); /* proxies on the way count idle time */
+    session_pause_input(fx.session, false);
+    pass(PONG_MS - 1);
+    assert_true(is_alive());
+    pass(1);
+    CHECK_RECORD(&fx.uplink.record, "<closed 1006 No pong>");
+}
+
+/* Behind so much output a peer could neither see the ping nor answer in time. */
+static void a_peer_without_room_is_not_pinged(void **state)
+{
+    (void)state;
+    open_on(&fake_duplex);
+    fx.c[0].n_room = 0;
+    pass(HEARTBEAT_MS);
+    pass(PONG_MS);
+    CHECK_RECORD(&fx.carriers, "");
+    fx.c[0].n_room = SIZE_MAX;
+    pass(HEARTBEAT_MS - PONG_MS);
+    CHECK_RECORD(&fx.carriers, "<ping>");
+}
+
 /* -- accept mode ----------------------------------------------------------------------------- */
 
 static void the_hello_comes_after_the_accept(void **state)
@@ -752,6 +803,137 @@ static void or_its_oldest_messages_are_dropped(void **state)
     fx.carriers.len = 0;
     assert_int_equal(send_bytes(HARD_BYTES + 1), ERR_LIMIT); /* can never fit */
     CHECK_RECORD(&fx.uplink.record, "<writable> <closed 1008 Slow consumer>");
+}
+
+/* -- the soft bound's time ------------------------------------------------------------------- */
+
+static void rise_above_soft(void)
+{
+    assert_int_equal(send_bytes(SOFT_BYTES / 2), ERR_OK);
+    assert_int_equal(send_bytes(SOFT_BYTES / 2 + 1), ERR_OK);
+}
+
+static void too_long_above_the_soft_bound_it_is_closed(void **state)
+{
+    (void)state;
+    open_on(&fake_duplex);
+    fx.c[0].n_room = 0;
+    rise_above_soft();
+    pass(SOFT_MS - 1);
+    assert_int_equal(send_bytes(100), ERR_OK); /* above already: does not begin anew */
+    assert_true(is_alive());
+    pass(1);
+    CHECK_RECORD(&fx.uplink.record, "<unwritable> <closed 1008 Slow consumer>");
+    CHECK_RECORD(&fx.carriers, "c[1008,\"Slow consumer\"] <finish 1000 Slow consumer>");
+    assert_true(fx.kit.counters.slow_consumers == 1);
+    assert_false(is_alive());
+}
+
+static void leaving_the_soft_bound_begins_its_time_anew(void **state)
+{
+    (void)state;
+    open_as(&raw_dialect, NAMED);
+    attach(0, &fake_stream);
+    fx.c[0].n_room = 0;
+    for (int i = 0; i < 3; i++) {
+        rise_above_soft();
+        pass(SOFT_MS - 1);
+        fx.c[0].n_room = 1;
+        session_flushed(fx.session); /* one of the two: below soft, and not told writable */
+        fx.c[0].n_room = 0;
+        pass(SOFT_MS);
+        assert_true(is_alive());
+        fx.c[0].n_room = SIZE_MAX;
+        session_flushed(fx.session);
+        fx.c[0].n_room = 0;
+    }
+    CHECK_RECORD(&fx.uplink.record,
+                 "<unwritable> <writable> <unwritable> <writable> <unwritable> <writable>");
+}
+
+static void at_the_soft_bound_time_does_not_run(void **state)
+{
+    (void)state;
+    open_on(&fake_stream);
+    fx.c[0].n_room = 0;
+    assert_int_equal(send_bytes(SOFT_BYTES), ERR_OK);
+    pass(10 * SOFT_MS);
+    assert_true(is_alive());
+}
+
+static void too_long_above_it_the_oldest_are_dropped_down_to_it(void **state)
+{
+    (void)state;
+    fx.opts.slow_policy = SESSION_SLOW_DROP_OLDEST;
+    open_on(&fake_duplex);
+    fx.c[0].n_room = 0;
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(send_bytes(SOFT_BYTES / 4), ERR_OK);
+    }
+    pass(SOFT_MS);
+    assert_int_equal(sendq_bytes(&fx.session->queue), SOFT_BYTES);
+    CHECK_RECORD(&fx.uplink.record, "<unwritable>"); /* what is left still waits */
+    assert_int_equal(send_bytes(SOFT_BYTES + 1), ERR_OK);
+    pass(SOFT_MS);
+    CHECK_RECORD(&fx.uplink.record, "<writable>"); /* the large one went too */
+    assert_true(sendq_is_empty(&fx.session->queue));
+    assert_true(is_alive());
+}
+
+static void the_soft_bound_waits_for_the_accept(void **state)
+{
+    (void)state;
+    open_session(WAITS);
+    rise_above_soft();
+    pass(SOFT_MS * 2);
+    assert_true(is_alive());
+    session_accept(fx.session);
+    pass(SOFT_MS - 1);
+    CHECK_RECORD(&fx.uplink.record, "<unwritable>");
+    pass(1);
+    CHECK_RECORD(&fx.uplink.record, "<closed 1008 Slow consumer>");
+}
+
+/* The timer that serves them all forgets none. */
+static void the_soft_bound_leaves_the_other_deadlines_alone(void **state)
+{
+    (void)state;
+    fx.opts.slow_policy = SESSION_SLOW_DROP_OLDEST;
+    open_on(&fake_stream);
+    pass(HEARTBEAT_MS - SOFT_MS - 1);
+    fx.c[0].n_room = 0;
+    rise_above_soft();
+    pass(SOFT_MS);
+    fx.c[0].n_room = SIZE_MAX;
+    CHECK_RECORD(&fx.carriers, "");
+    pass(1);
+    CHECK_RECORD(&fx.carriers, "h");
+    fake_carrier_detach(&fx.c[0], DETACH_ENDED, 0, "");
+    rise_above_soft();
+    pass(DELAY_MS - 1);
+    assert_true(is_alive());
+    pass(1);
+    assert_false(is_alive());
+}
+
+static void abort_it_when_writable(struct fake_uplink *fake, bool is_writable)
+{
+    (void)fake;
+    if (is_writable) {
+        session_abort(fx.session);
+    }
+}
+
+static void ended_inside_the_relief_of_its_queue(void **state)
+{
+    (void)state;
+    fx.opts.slow_policy = SESSION_SLOW_DROP_OLDEST;
+    fx.uplink.on_writable = abort_it_when_writable;
+    open_on(&fake_duplex);
+    fx.c[0].n_room = 0;
+    assert_int_equal(send_bytes(SOFT_BYTES + 1), ERR_OK);
+    pass(SOFT_MS);
+    assert_false(is_alive());
 }
 
 static void more_messages_than_one_batch_go_out_in_order(void **state)
@@ -1181,7 +1363,7 @@ static void a_session_without_a_binding_ends_quietly(void **state)
 static void an_idle_session_is_small(void **state)
 {
     (void)state;
-    assert_true(sizeof(struct session) <= 320);
+    assert_true(sizeof(struct session) <= 280);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1219,6 +1401,9 @@ int main(void)
         TEST(any_input_counts_as_a_sign_of_life),
         TEST(a_missing_pong_ends_it),
         TEST(the_pong_deadline_stands_still_while_we_do_not_read),
+        TEST(of_the_pong_deadline_the_rest_is_left_after_a_pause),
+        TEST(a_ping_sent_while_we_do_not_read_has_all_of_its_time),
+        TEST(a_peer_without_room_is_not_pinged),
         TEST(the_hello_comes_after_the_accept),
         TEST(accepted_without_a_receiver_it_waits_for_one),
         TEST(nobody_accepts_in_time),
@@ -1230,6 +1415,13 @@ int main(void)
         TEST(at_the_hard_bound_between_polls_the_queue_still_goes_out),
         TEST(a_slow_duplex_is_gone_at_once),
         TEST(or_its_oldest_messages_are_dropped),
+        TEST(too_long_above_the_soft_bound_it_is_closed),
+        TEST(leaving_the_soft_bound_begins_its_time_anew),
+        TEST(at_the_soft_bound_time_does_not_run),
+        TEST(too_long_above_it_the_oldest_are_dropped_down_to_it),
+        TEST(the_soft_bound_waits_for_the_accept),
+        TEST(the_soft_bound_leaves_the_other_deadlines_alone),
+        TEST(ended_inside_the_relief_of_its_queue),
         TEST(more_messages_than_one_batch_go_out_in_order),
         TEST(paused_input_pauses_the_carrier_and_its_successors),
         TEST(a_carrier_that_comes_while_input_is_paused_is_paused),
