@@ -1,7 +1,8 @@
 /*
  * websocket: see websocket.h. The engine takes octets in and gives octets out (wire/ws_frame); here
  * the events become messages of the session. A message that arrives in one piece is passed on from
- * the receive buffer; only a split one is gathered, in a buffer that grows with what came.
+ * the receive buffer; only a split one is gathered, in a buffer that grows with what came, and has
+ * a deadline.
  */
 #include "transports/websocket.h"
 
@@ -20,8 +21,8 @@ struct websocket {
     struct kit *kit;
     const struct transport_opts *opts;
     struct ws_parser parser;
-    struct buf message; /* pieces of an unfinished message */
     struct turn_task reap;
+    struct partial *partial; /* of what the peer has begun and not finished; else NULL */
     struct closing *closing; /* our Close is out and the peer's is awaited; else NULL */
     uint32_t pong_bytes;     /* of the unsent output, at most so much is pongs */
     bool is_paused;
@@ -33,21 +34,50 @@ struct closing {
     struct timer timer;
 };
 
+/* A message, or the head of a frame, of which a part has come. Exists only then: an idle WebSocket
+ * does not pay for it, and a message in one piece starts no timer. */
+struct partial {
+    struct websocket *ws;
+    struct timer timer;
+    uint64_t start_ms;  /* when its first byte came, later by the time that we did not read */
+    uint64_t paused_ms; /* while we do not read: since when */
+    struct buf message; /* the payload so far */
+};
+
 static struct websocket *websocket_of(struct carrier *carrier)
 {
     return CONTAINER_OF(carrier, struct websocket, base);
 }
 
+static void drop_partial(struct websocket *ws)
+{
+    if (ws->partial != NULL) {
+        timer_cancel(&ws->kit->timers, &ws->partial->timer);
+        buf_fini(&ws->partial->message);
+        mem_free(ws->partial);
+        ws->partial = NULL;
+    }
+}
+
 static void reap(struct turn_task *task)
 {
     struct websocket *ws = CONTAINER_OF(task, struct websocket, reap);
-    buf_fini(&ws->message);
+    drop_partial(ws);
     mem_free(ws);
+}
+
+/* The deadline of what is unfinished is over; its bytes may be in use up the stack. */
+static void stop_partial(struct websocket *ws)
+{
+    if (ws->partial != NULL) {
+        timer_cancel(&ws->kit->timers, &ws->partial->timer);
+    }
 }
 
 /* The stream is closed or gone: memory goes at the turn's end. */
 static void release(struct websocket *ws)
 {
+    stop_partial(ws);
     if (ws->closing != NULL) {
         timer_cancel(&ws->kit->timers, &ws->closing->timer);
         mem_free(ws->closing);
@@ -115,12 +145,42 @@ static void ping(struct carrier *carrier)
     }
 }
 
+/* Until when what has begun must be whole: heads of frames earn no time, only payload does. */
+static uint64_t partial_due_ms(const struct websocket *ws)
+{
+    uint64_t earned_ms =
+        (ws->parser.message_bytes - ws->parser.left) * 1000 / ws->opts->min_rate_bytes_per_s;
+    return ws->partial->start_ms + ws->opts->message_timeout_ms + earned_ms;
+}
+
+static void arm_partial(struct websocket *ws)
+{
+    timer_arm(&ws->kit->timers, &ws->partial->timer, partial_due_ms(ws));
+}
+
+/* The peer's deadline stands still while we are the ones not reading. */
+static void pause_partial(struct websocket *ws, bool is_paused)
+{
+    struct partial *partial = ws->partial;
+    if (is_paused) {
+        partial->paused_ms = ws->kit->now_ms;
+        stop_partial(ws);
+    } else {
+        partial->start_ms += ws->kit->now_ms - partial->paused_ms;
+        arm_partial(ws);
+    }
+}
+
 static void pause_carrier(struct carrier *carrier, bool is_paused)
 {
     struct websocket *ws = websocket_of(carrier);
+    bool was_paused = ws->is_paused;
     ws->is_paused = is_paused;
     if (ws->octets == NULL) {
         return;
+    }
+    if (ws->partial != NULL && was_paused != is_paused) {
+        pause_partial(ws, is_paused);
     }
     if (is_paused) {
         http_octets_pause(ws->octets);
@@ -160,6 +220,8 @@ static void on_close_timeout(struct timer *timer)
 static void start_closing(struct websocket *ws, unsigned code, struct span reason)
 {
     put_close(ws, code, reason);
+    pause_carrier(&ws->base, false); /* a paused one must still read the peer's Close */
+    stop_partial(ws);
     ws->closing = MEM_NEW(struct closing);
     if (ws->closing == NULL) {
         end_stream(ws);
@@ -168,7 +230,6 @@ static void start_closing(struct websocket *ws, unsigned code, struct span reaso
     ws->closing->ws = ws;
     timer_init(&ws->closing->timer, on_close_timeout);
     timer_arm(&ws->kit->timers, &ws->closing->timer, ws->kit->now_ms + WEBSOCKET_CLOSE_TIMEOUT_MS);
-    pause_carrier(&ws->base, false); /* a paused one must still read the peer's Close */
 }
 
 static void finish(struct carrier *carrier, enum finish_why why, unsigned code, struct span reason)
@@ -212,8 +273,57 @@ static void receive(struct websocket *ws, struct span payload, bool is_text)
         if (e == ERR_NOMEM || why == NULL) {
             fail(ws, WS_CLOSE_INTERNAL, "Out of memory");
         } else {
-            fail(ws, WS_CLOSE_INVALID_DATA, why);
+            fail(ws, e == ERR_LIMIT ? WS_CLOSE_TOO_BIG : WS_CLOSE_INVALID_DATA, why);
         }
+    }
+}
+
+static void on_partial_timeout(struct timer *timer)
+{
+    struct websocket *ws = CONTAINER_OF(timer, struct partial, timer)->ws;
+    if (ws->kit->now_ms < partial_due_ms(ws)) {
+        arm_partial(ws); /* what came meanwhile has earned it more */
+    } else {
+        fail(ws, WS_CLOSE_POLICY, "Message came too slowly");
+    }
+}
+
+/* The one that is there or a new one, which begins now. NULL: out of memory. */
+static struct partial *need_partial(struct websocket *ws)
+{
+    if (ws->partial == NULL) {
+        ws->partial = MEM_NEW(struct partial);
+        if (ws->partial == NULL) {
+            ws->kit->counters.out_of_memory++;
+            return NULL;
+        }
+        ws->partial->ws = ws;
+        ws->partial->start_ms = ws->kit->now_ms;
+        ws->partial->paused_ms = ws->kit->now_ms;
+        timer_init(&ws->partial->timer, on_partial_timeout);
+        buf_init(&ws->partial->message, ws->opts->max_message_bytes);
+    }
+    return ws->partial;
+}
+
+/* After a read: something is unfinished, or was before. `is_new`: something else than before. No
+ * later byte moves the deadline, nor does a control frame inside of a message. */
+static void note_partial(struct websocket *ws, bool is_partial, bool is_new)
+{
+    if (!is_partial || ws->closing != NULL) {
+        drop_partial(ws);
+        return;
+    }
+    struct partial *partial = need_partial(ws);
+    if (partial == NULL) {
+        fail(ws, WS_CLOSE_INTERNAL, "Out of memory");
+        return;
+    }
+    if (is_new) {
+        partial->start_ms = ws->kit->now_ms;
+    }
+    if (!ws->is_paused && (is_new || !timer_is_armed(&partial->timer))) {
+        arm_partial(ws);
     }
 }
 
@@ -227,14 +337,17 @@ static void take_data(struct websocket *ws, const struct ws_event *event)
         receive(ws, event->payload, is_text);
         return;
     }
-    enum err e = buf_append_span(&ws->message, event->payload);
+    struct partial *partial = need_partial(ws);
+    enum err e = partial != NULL ? buf_append_span(&partial->message, event->payload) : ERR_NOMEM;
     if (e != ERR_OK) {
         fail(ws, e == ERR_LIMIT ? WS_CLOSE_TOO_BIG : WS_CLOSE_INTERNAL, err_text(e));
         return;
     }
     if (event->is_last) {
-        receive(ws, buf_span(&ws->message), is_text);
-        buf_fini(&ws->message);
+        receive(ws, buf_span(&partial->message), is_text);
+        buf_fini(&partial->message);
+    } else if (ws->base.session != NULL) {
+        session_alive(ws->base.session); /* inside of a frame it cannot answer a ping */
     }
 }
 
@@ -284,6 +397,7 @@ static size_t on_data(void *owner, char *bytes, size_t len)
     const struct ws_limits limits = {.max_message_bytes = ws->opts->max_message_bytes,
                                      .max_fragments = ws->opts->max_fragments};
     size_t used = 0;
+    bool has_ended = false; /* something: what is unfinished now began after it */
     while (ws->octets != NULL && !ws->is_paused) {
         struct ws_event event;
         struct ws_fault fault;
@@ -299,12 +413,21 @@ static size_t on_data(void *owner, char *bytes, size_t len)
         }
         used += n;
         if (event.type == WS_EVENT_DATA) {
+            has_ended = has_ended || event.is_last;
             take_data(ws, &event);
         } else if (event.type == WS_EVENT_CONTROL) {
+            has_ended = has_ended || ws->parser.opcode == 0;
             take_control(ws, &event);
         } else {
             break;
         }
+    }
+    if (ws->octets == NULL) {
+        return len;
+    }
+    bool is_partial = ws->parser.opcode != 0 || used < len;
+    if (UNLIKELY(is_partial || ws->partial != NULL)) {
+        note_partial(ws, is_partial, has_ended);
     }
     return ws->octets != NULL ? used : len;
 }
@@ -380,7 +503,6 @@ static enum err open_carrier(struct http_req *req, const struct transport_opts *
     ws->base = (struct carrier){&websocket_transport, session};
     ws->kit = session->kit;
     ws->opts = opts;
-    buf_init(&ws->message, opts->max_message_bytes);
     http_resp_start(req->resp, 101);
     http_resp_fields(req->resp, SPAN_LIT("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     http_resp_field(req->resp, SPAN_LIT("Sec-WebSocket-Accept"),

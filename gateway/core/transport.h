@@ -57,6 +57,9 @@ struct transport_opts {
         response_limit_bytes; /* STREAM ends after the frame that reaches it; prelude not counted */
     uint64_t max_message_bytes; /* of one message, or one request body */
     uint32_t max_fragments;     /* frames of one WebSocket message */
+    /* DUPLEX: a message must be whole in so long, plus its bytes / min_rate; default 25000. */
+    uint32_t message_timeout_ms;
+    uint32_t min_rate_bytes_per_s; /* > 0; default 4096 */
     /* Appends the variable field lines of an answer (CORS, caching, cookies); `dress_ctx` is the
      * mount's. May be NULL. */
     enum err (*dress)(const void *dress_ctx, const struct http_req *req, struct buf *fields);

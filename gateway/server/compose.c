@@ -55,7 +55,8 @@ static void compose_session(const struct config_mount *from, struct session_opts
     };
 }
 
-static struct transport_opts opts_of_route(const struct config_mount *from, unsigned route,
+static struct transport_opts opts_of_route(const struct config *config,
+                                           const struct config_mount *from, unsigned route,
                                            const struct sockjs_opts *sockjs)
 {
     return (struct transport_opts){
@@ -64,14 +65,17 @@ static struct transport_opts opts_of_route(const struct config_mount *from, unsi
         .response_limit_bytes = from->response_limit_bytes,
         .max_message_bytes = from->max_message_bytes,
         .max_fragments = MAX_FRAGMENTS,
+        .message_timeout_ms = (uint32_t)config->message_timeout_ms,
+        .min_rate_bytes_per_s = (uint32_t)config->min_rate_bytes,
         .dress = sockjs_dress,
         .dress_ctx = sockjs,
     };
 }
 
-static void compose_mount(const struct config_mount *from, unsigned index, struct mount *mount,
+static void compose_mount(const struct config *config, unsigned index, struct mount *mount,
                           struct sockjs_opts *sockjs)
 {
+    const struct config_mount *from = &config->mounts[index];
     mount->path = span_str(from->path);
     mount->index = index;
     mount->dialect = &sockjs_dialect;
@@ -83,13 +87,13 @@ static void compose_mount(const struct config_mount *from, unsigned index, struc
         .cors = &mount->cors, .cookie_needed = from->cookie_needed, .script_url = from->sockjs_url};
     if (!(from->dialects & CONFIG_SOCKJS)) {
         mount->dialect = &raw_dialect;
-        mount->transports[0] = opts_of_route(from, SOCKJS_RAW_WEBSOCKET, sockjs);
+        mount->transports[0] = opts_of_route(config, from, SOCKJS_RAW_WEBSOCKET, sockjs);
         return;
     }
     for (unsigned i = 0; i < SOCKJS_N_ROUTES; i++) {
         if (from->transports & sockjs_transports[i].config_bit) {
             sockjs->enabled |= 1U << i;
-            mount->transports[i] = opts_of_route(from, i, sockjs);
+            mount->transports[i] = opts_of_route(config, from, i, sockjs);
         }
     }
 }
@@ -110,7 +114,7 @@ enum err compose_create(const struct config *config, struct composed **out)
     }
     uint64_t max_frame = LEAST_MAX_FRAME_BYTES;
     for (size_t i = 0; i < config->n_mounts; i++) {
-        compose_mount(&config->mounts[i], (unsigned)i, &c->mounts[i], &c->sockjs[i]);
+        compose_mount(config, (unsigned)i, &c->mounts[i], &c->sockjs[i]);
         if (config->mounts[i].max_message_bytes > max_frame) {
             max_frame = config->mounts[i].max_message_bytes;
         }

@@ -26,6 +26,8 @@ enum {
     MOUNT_HEARTBEAT_MS = 25000,
     MOUNT_PONG_MS = 10000,
     MOUNT_DELAY_MS = 5000,
+    MOUNT_MESSAGE_MS = 15000,
+    MOUNT_MIN_RATE = 1000,
 };
 
 struct mount_client {
@@ -108,6 +110,8 @@ static inline void mount_set_transport(struct mount_rig *m, enum sockjs_route ro
                                 .response_limit_bytes = MOUNT_RESPONSE_LIMIT_BYTES,
                                 .max_message_bytes = MOUNT_MAX_MESSAGE_BYTES,
                                 .max_fragments = MOUNT_MAX_FRAGMENTS,
+                                .message_timeout_ms = MOUNT_MESSAGE_MS,
+                                .min_rate_bytes_per_s = MOUNT_MIN_RATE,
                                 .dress = sockjs_dress,
                                 .dress_ctx = &m->sockjs};
 }

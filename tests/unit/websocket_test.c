@@ -1,5 +1,7 @@
 /* websocket: the whole path from the upgrade to the closing handshake over a scripted connection;
  * messages in every form, a peer's defects, backpressure both ways. */
+#include <malloc.h>
+
 #include "harness/mount_rig.h"
 #include "wire/ws_frame.h"
 
@@ -368,6 +370,19 @@ static void bad_sockjs_ends_the_connection(void **state)
     }
 }
 
+static void too_many_messages_in_one_are_1009(void **state)
+{
+    (void)state;
+    static char text[3 * 10000 + 2] = "[";
+    for (int i = 0; i < 10000; i++) {
+        memcpy(text + 1 + 3 * i, "\"\",", 3);
+    }
+    text[3 * 10000] = ']';
+    connect_sockjs(0);
+    say_text(0, text);
+    check_failed("10000 messages", 1009);
+}
+
 /* -- closing ----------------------------------------------------------------------------------- */
 
 static void the_peers_close_goes_back_and_up(void **state)
@@ -661,6 +676,284 @@ static void a_pause_inside_a_read_keeps_the_rest(void **state)
     TOLD("(c)");
 }
 
+/* -- the deadline of a message ----------------------------------------------------------------- */
+
+#define TOO_SLOW "close(1008 Message came too slowly)"
+
+static void say_bytes(const char *bytes, size_t n)
+{
+    mount_say(&rig, 0, span_of(bytes, n));
+}
+
+static void must_live(void)
+{
+    assert_int_equal(rig.clients[0].io.n_shutdowns + rig.clients[0].io.n_closes, 0);
+}
+
+/* Alive for `ms`, and told with the next millisecond. */
+static void is_cut_after(uint64_t ms)
+{
+    rig_pass(&rig.rig, ms);
+    must_live();
+    (void)mount_heard(&rig, 0);
+    rig_pass(&rig.rig, 1);
+    HEARD(0, TOO_SLOW);
+    TOLD("<closed 1008 Message came too slowly>");
+    assert_true(has_ended(0));
+    rig_pass(&rig.rig, 1000000);
+}
+
+static void a_head_that_drips_in_is_cut(void **state)
+{
+    (void)state;
+    char bytes[32];
+    size_t n = put_frame(bytes, FIN | WS_BINARY, SPAN_LIT("0123456789"));
+    connect_raw(0);
+    say_bytes(bytes, 1);
+    for (size_t i = 1; i < 10 && i < n; i++) {
+        rig_pass(&rig.rig, MOUNT_MESSAGE_MS / 10);
+        say_bytes(bytes + i, 1);
+        must_live();
+    }
+    is_cut_after(MOUNT_MESSAGE_MS / 10 + 4 - 1); /* 4 bytes of payload have earned 4 ms */
+}
+
+static void fragments_and_pings_do_not_move_the_deadline(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    say_frame(0, WS_TEXT, SPAN_NONE);
+    for (int i = 0; i < 9; i++) {
+        rig_pass(&rig.rig, MOUNT_MESSAGE_MS / 10);
+        say_frame(0, FIN | WS_PING, SPAN_NONE);
+        say_frame(0, WS_CONTINUATION, SPAN_NONE);
+        HEARD(0, "pong()");
+    }
+    is_cut_after(MOUNT_MESSAGE_MS / 10 - 1);
+}
+
+static void half_a_ping_is_cut_too(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    say_bytes("\x89\x85", 2);
+    is_cut_after(MOUNT_MESSAGE_MS - 1);
+}
+
+static void payload_earns_time_at_the_least_rate(void **state)
+{
+    (void)state;
+    static const char zeros[3 * MOUNT_MIN_RATE];
+    static char bytes[sizeof zeros + 32];
+    size_t n = put_frame(bytes, FIN | WS_BINARY, span_of(zeros, sizeof zeros));
+    connect_raw(0);
+    say_bytes(bytes, n - 1);
+    is_cut_after(MOUNT_MESSAGE_MS + 3000 - 2);
+}
+
+static void pass_with_pongs(uint64_t ms)
+{
+    rig_pass(&rig.rig, ms);
+    session_alive(rig.sessions[0]);
+}
+
+/* A busy peer: each read ends within a message, and each message is whole soon. */
+static void each_message_has_its_own_deadline(void **state)
+{
+    (void)state;
+    char bytes[64];
+    size_t n = put_frame(bytes, FIN | WS_TEXT, SPAN_LIT("abc"));
+    n += put_frame(bytes + n, FIN | WS_PING, SPAN_NONE);
+    connect_raw(0);
+    say_bytes(bytes, 1);
+    for (int i = 0; i < 20; i++) {
+        pass_with_pongs(MOUNT_MESSAGE_MS - 1);
+        say_bytes(bytes + 1, n - 6);
+        TOLD("(abc)"); /* the first byte of a ping is left */
+        pass_with_pongs(MOUNT_MESSAGE_MS - 1);
+        bytes[n] = bytes[0]; /* of the next round */
+        say_bytes(bytes + n - 5, 6);
+        (void)mount_heard(&rig, 0);
+        must_live();
+    }
+    is_cut_after(MOUNT_MESSAGE_MS - 1);
+}
+
+/* What an earlier one has earned is no loan for the next. */
+static void a_short_message_behind_a_long_one(void **state)
+{
+    (void)state;
+    static const char zeros[20000];
+    static char bytes[sizeof zeros + 32];
+    size_t n = put_frame(bytes, FIN | WS_BINARY, span_of(zeros, sizeof zeros));
+    connect_raw(0);
+    say_bytes(bytes, n - 1);
+    rig_pass(&rig.rig, MOUNT_MESSAGE_MS); /* now it has until 20 s more */
+    must_live();
+    bytes[n] = (char)0x82;
+    say_bytes(bytes + n - 1, 2);
+    TOLD("bin(20000 bytes)");
+    is_cut_after(MOUNT_MESSAGE_MS - 1);
+}
+
+static void the_deadline_stands_still_while_we_do_not_read(void **state)
+{
+    (void)state;
+    enum {
+        SPENT_MS = 4000
+    };
+    connect_raw(0);
+    say_frame(0, WS_TEXT, SPAN_NONE);
+    for (int i = 0; i < 3; i++) {
+        rig_pass(&rig.rig, SPENT_MS);
+        session_pause_input(rig.sessions[0], true);
+        rig_pass(&rig.rig, MOUNT_MESSAGE_MS * 4);
+        must_live();
+        session_pause_input(rig.sessions[0], false);
+        session_alive(rig.sessions[0]); /* of the pings */
+        rig_turn(&rig.rig);
+        (void)mount_heard(&rig, 0);
+    }
+    is_cut_after(MOUNT_MESSAGE_MS - 3 * SPENT_MS - 1);
+}
+
+static void what_we_have_not_looked_at_is_not_late(void **state)
+{
+    (void)state;
+    char bytes[64];
+    connect_raw(0);
+    rig.uplinks[0].ctx = rig.sessions[0];
+    rig.uplinks[0].on_message = pause_inside;
+    size_t n = put_frame(bytes, FIN | WS_TEXT, SPAN_LIT("a"));
+    bytes[n] = (char)0x81;
+    say_bytes(bytes, n + 1);
+    TOLD("(a)");
+    rig_pass(&rig.rig, MOUNT_MESSAGE_MS + 1);
+    must_live();
+    session_pause_input(rig.sessions[0], false);
+    rig_turn(&rig.rig);
+    is_cut_after(MOUNT_MESSAGE_MS - 1);
+}
+
+/* The hot path: no timer and no memory but the session's own. */
+static void a_whole_message_starts_no_timer(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    uint64_t heartbeat_ms = timers_next_ms(&rig.rig.kit.timers);
+    say_text(0, "hi");
+    assert_true(timers_next_ms(&rig.rig.kit.timers) == heartbeat_ms);
+    say_frame(0, WS_TEXT, SPAN_LIT("a"));
+    assert_true(timers_next_ms(&rig.rig.kit.timers) < heartbeat_ms);
+    say_frame(0, FIN | WS_CONTINUATION, SPAN_LIT("b"));
+    assert_true(timers_next_ms(&rig.rig.kit.timers) == heartbeat_ms);
+    TOLD("(hi) (ab)");
+}
+
+static void our_close_ends_the_deadline(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    say_frame(0, WS_TEXT, SPAN_NONE);
+    rig_pass(&rig.rig, MOUNT_MESSAGE_MS - 1);
+    session_close(rig.sessions[0], 4001, SPAN_LIT("why"));
+    rig_turn(&rig.rig);
+    rig_pass(&rig.rig, WEBSOCKET_CLOSE_TIMEOUT_MS - 1);
+    say_frame(0, WS_CONTINUATION, SPAN_LIT("x"));
+    HEARD(0, "close(4001 why)");
+    assert_false(has_ended(0));
+    rig_pass(&rig.rig, 1);
+    assert_true(has_ended(0));
+    HEARD(0, ""); /* one Close is enough */
+}
+
+/* The loop comes late: both are due in one run of the timers, and the first ends it. */
+static void a_deadline_that_comes_behind_the_end(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    rig_pass(&rig.rig, MOUNT_HEARTBEAT_MS + MOUNT_PONG_MS - MOUNT_MESSAGE_MS + 1);
+    say_frame(0, WS_TEXT, SPAN_NONE);
+    rig_pass(&rig.rig, MOUNT_MESSAGE_MS - MOUNT_PONG_MS - 1);
+    HEARD(0, "ping()");
+    rig_pass(&rig.rig, MOUNT_PONG_MS + 10);
+    TOLD("<closed 1006 No pong>");
+}
+
+/* It cannot answer in the middle of a frame. */
+static void a_peer_that_sends_a_large_message_needs_no_pong(void **state)
+{
+    (void)state;
+    static const char zeros[50000];
+    static char bytes[sizeof zeros + 32];
+    size_t n = put_frame(bytes, FIN | WS_BINARY, span_of(zeros, sizeof zeros));
+    connect_raw(0);
+    say_bytes(bytes, 40000); /* has until 55 s */
+    rig_pass(&rig.rig, MOUNT_HEARTBEAT_MS);
+    HEARD(0, "ping()");
+    say_bytes(bytes + 40000, 1);
+    rig_pass(&rig.rig, MOUNT_PONG_MS);
+    must_live();
+    say_bytes(bytes + 40001, n - 40001);
+    TOLD("bin(50000 bytes)");
+}
+
+/* -- many small things ------------------------------------------------------------------------- */
+
+#if defined(__SANITIZE_ADDRESS__)
+size_t __sanitizer_get_current_allocated_bytes(void);
+static size_t heap_bytes(void)
+{
+    return __sanitizer_get_current_allocated_bytes();
+}
+#else
+static size_t heap_bytes(void)
+{
+    return mallinfo2().uordblks;
+}
+#endif
+
+static void tiny_fragments_hold_at_most_twice_their_bytes(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 7, 64};
+    for (size_t i = 0; i < N_OF(sizes); i++) {
+        char bytes[128];
+        connect_raw(0);
+        rig.transports[SOCKJS_RAW_WEBSOCKET].max_fragments = 65536;
+        size_t before = heap_bytes();
+        size_t n_wire = 0;
+        for (int j = 0; j < 1000; j++) {
+            char zeros[64] = {0};
+            size_t n =
+                put_frame(bytes, j == 0 ? WS_BINARY : WS_CONTINUATION, span_of(zeros, sizes[i]));
+            n_wire += n;
+            say_bytes(bytes, n);
+            CHECK("held", heap_bytes() - before <= 2 * n_wire + 4096);
+        }
+        must_live();
+        mount_stop(&rig);
+        mount_start(&rig);
+    }
+}
+
+/* Others are served between two reads of one who sends without end. */
+static void a_flood_has_its_share_of_a_turn(void **state)
+{
+    (void)state;
+    static char bytes[6 * LOOP_READ_BYTES];
+    static const char ping[] = "\x89\x80\0\0\0";
+    for (size_t i = 0; i < sizeof bytes; i += 6) {
+        memcpy(bytes + i, ping, 6);
+    }
+    connect_raw(0);
+    mount_say(&rig, 0, span_of(bytes, sizeof bytes));
+    const struct scripted_piece *piece = STAILQ_FIRST(&rig.clients[0].io.pieces);
+    assert_non_null(piece);
+    assert_in_range(piece->at, 1, LOOP_READ_BYTES);
+    (void)mount_heard(&rig, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -677,6 +970,7 @@ int main(void)
         TEST(defects_end_the_connection_with_their_code),
         TEST(a_message_over_the_limit_is_1009),
         TEST(bad_sockjs_ends_the_connection),
+        TEST(too_many_messages_in_one_are_1009),
         TEST(the_peers_close_goes_back_and_up),
         TEST(our_close_waits_for_the_peers),
         TEST(but_not_for_ever),
@@ -692,6 +986,20 @@ int main(void)
         TEST(messages_wait_for_room_in_order),
         TEST(a_paused_peer_is_not_read_and_order_is_kept),
         TEST(a_pause_inside_a_read_keeps_the_rest),
+        TEST(a_head_that_drips_in_is_cut),
+        TEST(fragments_and_pings_do_not_move_the_deadline),
+        TEST(half_a_ping_is_cut_too),
+        TEST(payload_earns_time_at_the_least_rate),
+        TEST(each_message_has_its_own_deadline),
+        TEST(a_short_message_behind_a_long_one),
+        TEST(the_deadline_stands_still_while_we_do_not_read),
+        TEST(what_we_have_not_looked_at_is_not_late),
+        TEST(a_whole_message_starts_no_timer),
+        TEST(our_close_ends_the_deadline),
+        TEST(a_deadline_that_comes_behind_the_end),
+        TEST(a_peer_that_sends_a_large_message_needs_no_pong),
+        TEST(tiny_fragments_hold_at_most_twice_their_bytes),
+        TEST(a_flood_has_its_share_of_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
