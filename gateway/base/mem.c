@@ -34,7 +34,8 @@ char *mem_copy_string(const char *bytes, size_t len)
 void mem_pool_init(struct mem_pool *pool, size_t object_bytes, unsigned max_free)
 {
     ASSERT(object_bytes >= sizeof(void *));
-    *pool = (struct mem_pool){.object_bytes = object_bytes, .max_free = max_free};
+    *pool =
+        (struct mem_pool){.object_bytes = object_bytes, .max_free = MEM_IS_WATCHED ? 0 : max_free};
 }
 
 void mem_pool_fini(struct mem_pool *pool)

@@ -4,7 +4,8 @@
  *
  * A failed allocation gives NULL and costs the caller one connection, never the process. Fixed-size
  * objects that come and go with connections use a per-worker `mem_pool` (a bounded free list).
- * Threads: the allocator is any-thread, a pool belongs to one worker.
+ * Under AddressSanitizer a pool is the heap alone: a block on a list looks alive, so a late use of
+ * it would pass unseen. Threads: the allocator is any-thread, a pool belongs to one worker.
  */
 #ifndef POSTERN_BASE_MEM_H
 #define POSTERN_BASE_MEM_H
@@ -12,6 +13,15 @@
 #include <stddef.h>
 
 #include "base/err.h"
+
+/* gcc and clang say in different ways that AddressSanitizer is on. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_IS_WATCHED 1
+#elif defined(__has_feature)
+#define MEM_IS_WATCHED __has_feature(address_sanitizer)
+#else
+#define MEM_IS_WATCHED 0
+#endif
 
 /* Zeroed memory for n objects of `size` bytes; NULL when out of memory or n * size overflows. */
 void *mem_new(size_t n, size_t size) MUST_CHECK;
@@ -29,7 +39,7 @@ struct mem_pool {
     void *free_list;     /* linked through the first word of each free block */
     size_t object_bytes; /* size of every block, >= sizeof(void *) */
     unsigned n_free;     /* blocks on the list */
-    unsigned max_free;   /* above this, blocks go back to the heap */
+    unsigned max_free;   /* above this, blocks go back to the heap; 0 with MEM_IS_WATCHED */
 };
 
 void mem_pool_init(struct mem_pool *pool, size_t object_bytes, unsigned max_free);

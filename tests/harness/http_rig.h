@@ -318,7 +318,6 @@ static inline void http_rig_start(struct http_rig *h)
     rig_start(&h->rig);
     LIST_INIT(&h->exchanges);
     http_server_init(&h->server, &h->rig.kit, &opts, http_rig_on_request, h);
-    h->server.pool.max_free = 0; /* freed is freed, for the sanitizer */
     h->conn = scripted_conn(&h->rig, &h->peer);
     if (http_conn_create(&h->server, h->conn) != ERR_OK) {
         abort();

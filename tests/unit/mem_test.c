@@ -2,6 +2,10 @@
 #include "base/mem.h"
 #include "harness/test.h"
 
+#if MEM_IS_WATCHED
+#include <sanitizer/asan_interface.h>
+#endif
+
 /* The sanitizer's allocator ends the process where calloc must return NULL, unless told otherwise.
  */
 const char *__asan_default_options(void);
@@ -67,11 +71,19 @@ static void copied_strings_end_in_nul(void **state)
     mem_free(copy);
 }
 
+/* A pool with its list, which it has not where the sanitizer is. */
+static struct mem_pool listing_pool(unsigned max_free)
+{
+    struct mem_pool pool;
+    mem_pool_init(&pool, sizeof(struct object), max_free);
+    pool.max_free = max_free;
+    return pool;
+}
+
 static void the_pool_hands_out_zeroed_blocks_again(void **state)
 {
     (void)state;
-    struct mem_pool pool;
-    mem_pool_init(&pool, sizeof(struct object), 2);
+    struct mem_pool pool = listing_pool(2);
     struct object *a = mem_pool_get(&pool);
     assert_non_null(a);
     assert_true(is_zeroed(a, sizeof *a));
@@ -90,8 +102,7 @@ static void the_pool_hands_out_zeroed_blocks_again(void **state)
 static void the_pool_keeps_no_more_than_its_bound(void **state)
 {
     (void)state;
-    struct mem_pool pool;
-    mem_pool_init(&pool, sizeof(struct object), 2);
+    struct mem_pool pool = listing_pool(2);
     void *blocks[4];
     for (size_t i = 0; i < N_OF(blocks); i++) {
         blocks[i] = mem_pool_get(&pool);
@@ -117,6 +128,23 @@ static void a_pool_without_list_is_the_heap(void **state)
     mem_pool_fini(&pool);
 }
 
+static void the_sanitizer_sees_a_late_use(void **state)
+{
+    (void)state;
+#if MEM_IS_WATCHED
+    struct mem_pool pool;
+    mem_pool_init(&pool, sizeof(struct object), 2);
+    struct object *o = mem_pool_get(&pool);
+    assert_non_null(o);
+    volatile uintptr_t address = (uintptr_t)o; /* or the compiler says what this test is about */
+    mem_pool_put(&pool, o);
+    assert_true(__asan_address_is_poisoned((void *)address));
+    mem_pool_fini(&pool);
+#else
+    skip();
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +155,7 @@ int main(void)
         cmocka_unit_test(the_pool_hands_out_zeroed_blocks_again),
         cmocka_unit_test(the_pool_keeps_no_more_than_its_bound),
         cmocka_unit_test(a_pool_without_list_is_the_heap),
+        cmocka_unit_test(the_sanitizer_sees_a_late_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
