@@ -243,7 +243,9 @@ static inline bool exchange_answer_now(struct exchange *x, struct span path)
         http_resp_close_after(x->resp);
         exchange_text(x, 200, SPAN_LIT("bye\n"));
     } else if (path_is(path, "/big")) {
-        memset(big, 'b', sizeof big);
+        if (big[0] == 0) {
+            memset(big, 'b', sizeof big);
+        }
         exchange_finish(x, 200, span_of(big, sizeof big));
     } else {
         return false;
@@ -306,7 +308,8 @@ static inline void http_rig_on_request(void *ctx, struct http_req *req)
 /* -- the connection -----------------------------------------------------------------------------
  */
 
-static inline void http_rig_start(struct http_rig *h)
+/* A new connection of a rig whose kit and loop are there. */
+static inline void http_rig_open(struct http_rig *h)
 {
     static const struct http_opts opts = {
         .limits = {16384, 8192, 100},
@@ -315,7 +318,6 @@ static inline void http_rig_start(struct http_rig *h)
         .keepalive_timeout_ms = HTTP_RIG_IDLE_MS,
         .min_rate_bytes_per_s = HTTP_RIG_MIN_RATE,
     };
-    rig_start(&h->rig);
     LIST_INIT(&h->exchanges);
     http_server_init(&h->server, &h->rig.kit, &opts, http_rig_on_request, h);
     h->conn = scripted_conn(&h->rig, &h->peer);
@@ -324,8 +326,14 @@ static inline void http_rig_start(struct http_rig *h)
     }
 }
 
+static inline void http_rig_start(struct http_rig *h)
+{
+    rig_start(&h->rig);
+    http_rig_open(h);
+}
+
 /* Ends the process unless everyone has been told of the end and everything was given back. */
-static inline void http_rig_stop(struct http_rig *h)
+static inline void http_rig_close(struct http_rig *h)
 {
     conn_end_all(h->rig.loop);
     rig_turn(&h->rig);
@@ -336,8 +344,13 @@ static inline void http_rig_stop(struct http_rig *h)
         abort();
     }
     http_server_fini(&h->server);
-    rig_stop(&h->rig);
     scripted_fini(&h->peer);
+}
+
+static inline void http_rig_stop(struct http_rig *h)
+{
+    http_rig_close(h);
+    rig_stop(&h->rig);
 }
 
 static inline void http_rig_free(struct http_rig *h)
@@ -351,15 +364,18 @@ static inline bool http_rig_is_dead(const struct http_rig *h)
     return h->peer.n_closes != 0;
 }
 
-/* Readiness until nothing is read any more (all of it, or reading is paused), each in a turn. */
+/* Readiness until nothing is read any more (all of it, or reading is paused for good), each in a
+ * turn. */
 static inline void http_rig_run(struct http_rig *h)
 {
     for (bool goes_on = true; goes_on && !http_rig_is_dead(h);) {
         unsigned n_reads = h->peer.n_reads;
+        size_t n_written = h->peer.n_written;
         conn_poke(h->conn);
         rig_turn(&h->rig);
-        goes_on = h->peer.n_reads != n_reads && !scripted_is_read_out(&h->peer) &&
-                  STAILQ_FIRST(&h->peer.pieces)->len != 0;
+        bool has_moved = h->peer.n_reads != n_reads || h->peer.n_written != n_written;
+        goes_on =
+            has_moved && !scripted_is_read_out(&h->peer) && STAILQ_FIRST(&h->peer.pieces)->len != 0;
     }
 }
 
@@ -427,11 +443,13 @@ static inline const char *http_rig_text(struct http_rig *h)
     struct span rest = scripted_written(&h->peer);
     transcript_clear(&h->text);
     while (rest.len != 0) {
-        size_t n = http_rig_date_len(rest);
-        if (n == 0) {
-            *transcript_room(&h->text, 1) = rest.ptr[0];
-            h->text.text[++h->text.len] = '\0';
-            n = 1;
+        const char *date = memmem(rest.ptr + 1, rest.len - 1, "Date: ", 6);
+        size_t n_date = http_rig_date_len(rest);
+        size_t n = date != NULL ? (size_t)(date - rest.ptr) : rest.len;
+        struct span kept = span_skip(span_of(rest.ptr, n), n_date < n ? n_date : n);
+        if (kept.len != 0) {
+            memcpy(transcript_room(&h->text, kept.len), kept.ptr, kept.len);
+            h->text.len += kept.len;
         }
         rest = span_skip(rest, n);
     }
