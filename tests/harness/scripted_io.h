@@ -69,7 +69,9 @@ static inline void rig_reset(struct rig *rig)
     buf_fini(&kit->encode_scratch);
     buf_fini(&kit->decode_scratch);
     kit->table_key = (struct hash_key){3, 4};
-    memset(kit->rand.pool, 0x55, sizeof kit->rand.pool);
+    for (size_t i = 0; i < sizeof kit->rand.pool; i++) {
+        kit->rand.pool[i] = (uint8_t)(i * i / 7 + i * 167); /* ids must differ all the same */
+    }
     kit->rand.left = sizeof kit->rand.pool;
 }
 
