@@ -94,7 +94,8 @@ struct edge_handler {
     struct conn *conn; /* dangling once io.n_closes is 1 */
     bool is_mute;      /* does not answer PING */
     bool is_wild;      /* bytes of the fuzzer's went in: it may have acknowledged anything */
-    bool is_over;      /* the link has ended and was forgotten */
+    bool is_late;      /* the link has ended: what it said last may be older than what others say */
+    bool is_over;      /* and was forgotten */
     bool was_told_error;
     bool was_told_drain;
     size_t n_parsed;
@@ -206,7 +207,7 @@ static inline void edge_take_open(struct edge_rig *r, const struct edge_handler 
     struct edge_session *s = edge_session_of(r, json);
     bool is_free = handle->session == NULL || (handle->is_closed && h->is_wild);
     edge_must(is_free, "a handle is free before it is given again");
-    edge_must(!s->is_open && !s->is_closed, "a session is opened once at a time");
+    edge_must(h->is_late || (!s->is_open && !s->is_closed), "a session is open once at a time");
     edge_must(!h->was_told_drain, "no OPEN follows DRAIN");
     s->is_open = true;
     *handle = (struct edge_handle){.session = s};
@@ -215,17 +216,18 @@ static inline void edge_take_open(struct edge_rig *r, const struct edge_handler 
 /* The message of a client: once and in order; and nothing is missing as long as no link was lost,
  * since then a WebSocket's messages can only be in one place. */
 static inline void edge_take_client_tag(struct edge_rig *r, struct edge_session *s, unsigned life,
-                                        unsigned n)
+                                        unsigned n, bool is_late)
 {
     struct edge_life *l = &r->lives[life % EDGE_N_LIVES];
     uint64_t bit = UINT64_C(1) << (n % EDGE_N_TAGS);
     edge_must(!(l->seen & bit), "a client's message comes once");
     l->seen |= bit;
-    edge_must(s->last_life != life + 1 || n > s->last_number, "a client's messages are in order");
+    edge_must(is_late || s->last_life != life + 1 || n > s->last_number,
+              "a client's messages are in order");
     for (int i = 0; i < EDGE_N_CLIENTS; i++) {
         const struct edge_client *c = &r->clients[i];
         bool is_socket = c->speaks == EDGE_SOCKJS || c->speaks == EDGE_RAW;
-        if (c->conn != NULL && c->life == life && is_socket && r->n_links_lost == 0) {
+        if (c->conn != NULL && c->life == life && is_socket && r->n_links_lost == 0 && !is_late) {
             edge_must(n == l->n_seen, "no message of a client is lost");
         }
     }
@@ -234,19 +236,20 @@ static inline void edge_take_client_tag(struct edge_rig *r, struct edge_session 
     s->last_number = n;
 }
 
-static inline void edge_take_msg(struct edge_rig *r, struct edge_handle *handle,
-                                 const struct link_verb *verb)
+static inline void edge_take_msg(struct edge_rig *r, const struct edge_handler *h,
+                                 struct edge_handle *handle, const struct link_verb *verb)
 {
     struct edge_session *s = handle->session;
     unsigned life = 0;
     unsigned n = 0;
     uint64_t sequence = edge_arg(verb, 2);
     bool may_have_lost = r->n_links_lost != 0;
-    edge_must(sequence == s->sequence + 1 || (may_have_lost && sequence > s->sequence),
+    edge_must(h->is_late || sequence == s->sequence + 1 ||
+                  (may_have_lost && sequence > s->sequence),
               "sequences have no gap");
-    s->sequence = sequence;
+    s->sequence = sequence > s->sequence ? sequence : s->sequence;
     if (verb->payload.len == EDGE_TAG_CHARS && edge_read_tag(verb->payload, '#', &life, &n)) {
-        edge_take_client_tag(r, s, life, n);
+        edge_take_client_tag(r, s, life, n, h->is_late);
     }
 }
 
@@ -280,7 +283,7 @@ static inline void edge_take_delivery(struct edge_rig *r, struct edge_handler *h
     if (verb->id == LINK_OPEN) {
         edge_take_open(r, h, handle, verb->payload);
     } else if (verb->id == LINK_MSG) {
-        edge_take_msg(r, handle, verb);
+        edge_take_msg(r, h, handle, verb);
     } else {
         edge_take_close(h, handle);
     }
@@ -465,6 +468,7 @@ static inline void edge_look(struct edge_rig *r)
     for (int i = 0; i < EDGE_N_HANDLERS; i++) {
         struct edge_handler *h = &r->handlers[i];
         if (h->conn != NULL && !h->is_over && !edge_is_linked(h)) {
+            h->is_late = true;
             edge_read_handler(r, h);
             edge_forget_link(r, h);
         }
