@@ -8,8 +8,10 @@
 #include "load.h"
 
 #include "load_report.h"
+#include "load_tls.h"
 #include "load_user.h"
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +63,9 @@ static bool set_up(struct load *load)
         perror("postern-load: epoll_create1 or getrandom");
         return false;
     }
+    if (opts->wants_tls && (load->tls_context = load_tls_create()) == NULL) {
+        return false;
+    }
     load->carrier =
         opts->transport == LOAD_RAW_WS || opts->transport == LOAD_SOCKJS_WS ? &load_ws : &load_xhr;
     load_echo_format_init(&load->format, opts);
@@ -85,6 +90,7 @@ static void tear_down(struct load *load)
     free(load->users);
     free(load->tx);
     free(load->rx);
+    SSL_CTX_free(load->tls_context);
     (void)close(load->epoll_fd);
 }
 

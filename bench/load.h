@@ -6,6 +6,7 @@
  *   load_ws       raw and SockJS WebSocket       \  a struct load_carrier each
  *   load_xhr      xhr-streaming and long polling /
  *   load_link     one TCP connection
+ *   load_tls      TLS on it, with --tls
  *   load_echo     the messages and the book kept of them
  *   load_report   words, JSON, the exit status
  *
@@ -20,6 +21,7 @@
 #include "http_in.h"
 #include "load_echo.h"
 #include "load_opts.h"
+#include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,8 +32,9 @@
 struct load_user;
 
 struct load_link {
-    int fd; /* -1: closed */
-    bool is_connecting;
+    int fd;             /* -1: closed */
+    SSL *tls;           /* NULL: plain, or TCP is still connecting */
+    bool is_connecting; /* TCP's handshake, and TLS's behind it, is not at its end */
     bool wants_out;  /* EPOLLOUT is asked for: connecting, or a short write left something in out */
     struct bytes in; /* an incomplete unit at the end of the last read */
     struct bytes out;
@@ -86,6 +89,7 @@ struct load {
     struct load_echo_format format;
     const struct load_carrier *carrier;
     int epoll_fd;
+    SSL_CTX *tls_context; /* NULL: plain */
     enum load_phase phase;
     uint64_t phase_end_ns;
     uint64_t progress_ns; /* last time a session opened */

@@ -1,9 +1,11 @@
 /* load_link: see load_link.h. */
 #include "load_link.h"
 
+#include "load_tls.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,6 +18,7 @@ void load_link_init(struct load_link *link, struct load_user *user)
 
 void load_link_close(struct load_link *link)
 {
+    SSL_free(link->tls);
     if (link->fd >= 0) {
         (void)close(link->fd);
     }
@@ -64,19 +67,50 @@ bool load_link_open(struct load *load, struct load_link *link)
     return watch(load, link, EPOLL_CTL_ADD, true);
 }
 
+static ssize_t write_some(const struct load_link *link, const void *data, size_t n)
+{
+    return link->tls != NULL ? load_tls_write(link->tls, data, n)
+                             : send(link->fd, data, n, MSG_NOSIGNAL);
+}
+
+/* TCP is connected: on with TLS, at the end of which the link is. */
+static bool shake_hands(struct load *load, struct load_link *link)
+{
+    bool wants_out = false;
+    if (link->tls == NULL && (link->tls = load_tls_open(load->tls_context, link->fd)) == NULL) {
+        return false;
+    }
+    int done = load_tls_handshake(link->tls, &wants_out);
+    link->is_connecting = done == 0;
+    return done >= 0 &&
+           (wants_out == link->wants_out || watch(load, link, EPOLL_CTL_MOD, wants_out));
+}
+
+static bool go_on_connecting(struct load *load, struct load_link *link)
+{
+    int error = 0;
+    socklen_t n = sizeof error;
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0 || error != 0) {
+        errno = error != 0 ? error : errno;
+        return false;
+    }
+    if (load->tls_context != NULL) {
+        return shake_hands(load, link);
+    }
+    link->is_connecting = false;
+    return true;
+}
+
 bool load_link_on_writable(struct load *load, struct load_link *link)
 {
+    if (link->is_connecting && !go_on_connecting(load, link)) {
+        return false;
+    }
     if (link->is_connecting) {
-        int error = 0;
-        socklen_t n = sizeof error;
-        if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0 || error != 0) {
-            errno = error != 0 ? error : errno;
-            return false;
-        }
-        link->is_connecting = false;
+        return true;
     }
     if (link->out.n > 0) {
-        ssize_t sent = send(link->fd, bytes_data(&link->out), link->out.n, MSG_NOSIGNAL);
+        ssize_t sent = write_some(link, bytes_data(&link->out), link->out.n);
         if (sent < 0 && errno != EAGAIN) {
             return false;
         }
@@ -93,7 +127,7 @@ bool load_link_write(struct load *load, struct load_link *link, const void *data
 {
     ssize_t sent = 0;
     if (link->out.n == 0) {
-        sent = send(link->fd, data, n, MSG_NOSIGNAL);
+        sent = write_some(link, data, n);
         if (sent < 0 && errno != EAGAIN) {
             return false;
         }
@@ -109,11 +143,16 @@ bool load_link_write(struct load *load, struct load_link *link, const void *data
 enum load_link_got load_link_read(struct load *load, struct load_link *link, struct slice *got)
 {
     size_t kept = link->in.n;
+    if (link->is_connecting) {
+        return LOAD_LINK_NOTHING; /* what came belongs to the handshake */
+    }
     if (kept >= load->rx_bytes) {
         errno = EMSGSIZE;
         return LOAD_LINK_BROKEN;
     }
-    ssize_t n = recv(link->fd, load->rx + kept, load->rx_bytes - kept, 0);
+    size_t room = load->rx_bytes - kept;
+    ssize_t n = link->tls != NULL ? load_tls_read(link->tls, load->rx + kept, room)
+                                  : recv(link->fd, load->rx + kept, room, 0);
     if (n < 0) {
         return errno == EAGAIN || errno == EINTR ? LOAD_LINK_NOTHING : LOAD_LINK_BROKEN;
     }
@@ -126,6 +165,11 @@ enum load_link_got load_link_read(struct load *load, struct load_link *link, str
     }
     *got = (struct slice){load->rx, kept + (size_t)n};
     return LOAD_LINK_DATA;
+}
+
+bool load_link_has_more(const struct load_link *link)
+{
+    return link->tls != NULL && SSL_pending(link->tls) > 0;
 }
 
 void load_link_keep(struct load_link *link, struct slice rest)

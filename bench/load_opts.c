@@ -18,6 +18,7 @@ static const char usage[] =
     "usage: postern-load --url http://ADDRESS:PORT/PATH [options]\n"
     "  --transport T       raw-ws (default) | sockjs-ws | xhr_streaming | xhr\n"
     "  --mode M            echo (default) | idle\n"
+    "  --tls               speak TLS 1.3 and verify nothing; the URL still says http\n"
     "  --connections N     sessions (100)\n"
     "  --inflight K        messages each session keeps under way (1)\n"
     "  --size BYTES        of a message's text (32)\n"
@@ -43,6 +44,7 @@ static const struct option longs[] = {
     {"opening", required_argument, NULL, 'o'},
     {"sources", required_argument, NULL, 'a'},
     {"server-pid", required_argument, NULL, 'p'},
+    {"tls", no_argument, NULL, 'T'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -173,6 +175,9 @@ static bool parse_option(struct load_opts *opts, int option, const char *value)
         return parse_unsigned(value, 1, 250, &opts->sources);
     case 'p':
         return parse_pids(opts, value);
+    case 'T':
+        opts->wants_tls = true;
+        return true;
     case 'j':
         opts->wants_json = true;
         return true;

@@ -26,6 +26,7 @@ struct load_opts {
     const char *transport_name;
     bool is_idle;
     bool wants_json;
+    bool wants_tls;
     unsigned connections;
     unsigned inflight;
     unsigned size_bytes;

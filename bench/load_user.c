@@ -152,7 +152,7 @@ void load_user_on_sockjs(struct load *load, struct load_user *user, struct slice
     }
 }
 
-static void on_readable(struct load *load, struct load_user *user, struct load_link *link)
+static void read_once(struct load *load, struct load_user *user, struct load_link *link)
 {
     struct slice in = {0};
     switch (load_link_read(load, link, &in)) {
@@ -172,6 +172,13 @@ static void on_readable(struct load *load, struct load_user *user, struct load_l
         }
         break;
     }
+}
+
+static void on_readable(struct load *load, struct load_user *user, struct load_link *link)
+{
+    do {
+        read_once(load, user, link);
+    } while (load_link_has_more(link));
 }
 
 void load_user_on_event(struct load *load, struct load_link *link, uint32_t events)
