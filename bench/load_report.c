@@ -135,8 +135,8 @@ static void print_echo(const struct load *load, const struct figures *f, FILE *o
 static void print_words(const struct load *load, const struct figures *f,
                         const struct faults *faults, FILE *out)
 {
-    (void)fprintf(out, "transport       %s, %s\n", load->opts.transport_name,
-                  load->opts.is_idle ? "idle" : "echo");
+    (void)fprintf(out, "transport       %s%s, %s\n", load->opts.transport_name,
+                  load->opts.wants_tls ? " over TLS" : "", load->opts.is_idle ? "idle" : "echo");
     (void)fprintf(out, "connections     %u opened in %.2f s", load->n_open, f->open_s);
     if (load->opts.n_pids > 0) {
         (void)fprintf(out, " with %.2f s of server CPU", f->open_cpu_s);
@@ -157,10 +157,10 @@ static void print_json(const struct load *load, const struct figures *f,
                        const struct faults *faults)
 {
     const struct load_opts *opts = &load->opts;
-    printf("{\"transport\":\"%s\",\"mode\":\"%s\",\"connections\":%u,\"inflight\":%u,"
+    printf("{\"transport\":\"%s\",\"tls\":%s,\"mode\":\"%s\",\"connections\":%u,\"inflight\":%u,"
            "\"size_bytes\":%u,",
-           opts->transport_name, opts->is_idle ? "idle" : "echo", opts->connections, opts->inflight,
-           opts->size_bytes);
+           opts->transport_name, opts->wants_tls ? "true" : "false",
+           opts->is_idle ? "idle" : "echo", opts->connections, opts->inflight, opts->size_bytes);
     printf("\"opened\":%u,\"failed\":%u,\"open_s\":%.3f,\"open_cpu_s\":%.3f,", load->n_open,
            load->n_failed, f->open_s, f->open_cpu_s);
     printf("\"messages\":%llu,\"seconds\":%.3f,\"messages_per_s\":%.0f,\"server_cpu_s\":%.3f,"
