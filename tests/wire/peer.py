@@ -30,6 +30,23 @@ WEBSOCKET_ACCEPT = base64.b64encode(hashlib.sha1(
     (WEBSOCKET_KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
 
 
+def ws_frame(opcode, payload, fin=True, masked=True):
+    size = len(payload)
+    head = bytes([(0x80 if fin else 0) | opcode])
+    bit = 0x80 if masked else 0
+    if size < 126:
+        head += bytes([bit | size])
+    elif size < 65536:
+        head += bytes([bit | 126]) + struct.pack(">H", size)
+    else:
+        head += bytes([bit | 127]) + struct.pack(">Q", size)
+    if masked:
+        mask = os.urandom(4)
+        head += mask
+        payload = bytes(b ^ mask[i & 3] for i, b in enumerate(payload))
+    return head + payload
+
+
 class Answer:
     """The head of an HTTP answer, and its body once read."""
 
@@ -200,20 +217,7 @@ class Peer:
     # -- WebSocket -----------------------------------------------------------------------------------
 
     def ws_send(self, opcode, payload, fin=True, masked=True):
-        size = len(payload)
-        head = bytes([(0x80 if fin else 0) | opcode])
-        bit = 0x80 if masked else 0
-        if size < 126:
-            head += bytes([bit | size])
-        elif size < 65536:
-            head += bytes([bit | 126]) + struct.pack(">H", size)
-        else:
-            head += bytes([bit | 127]) + struct.pack(">Q", size)
-        if masked:
-            mask = os.urandom(4)
-            head += mask
-            payload = bytes(b ^ mask[i & 3] for i, b in enumerate(payload))
-        self.send(head + payload)
+        self.send(ws_frame(opcode, payload, fin, masked))
 
     def ws_read(self):
         """(opcode name, payload) of one frame from the server, which is never masked nor fragmented here."""

@@ -44,10 +44,10 @@ class TlsPeer(Peer):
 
 
 class Server(Conformance):
-    def __init__(self, build_dir, cert, key):
+    def __init__(self, build_dir, cert, key, *options):
         self.tls_port = free_port()
         self.cert = cert
-        super().__init__(build_dir, "--tls-port", str(self.tls_port), "--cert", cert, "--key", key)
+        super().__init__(build_dir, "--tls-port", str(self.tls_port), "--cert", cert, "--key", key, *options)
 
     def context(self, version=None):
         context = ssl.create_default_context(cafile=self.cert)
