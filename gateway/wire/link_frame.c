@@ -339,3 +339,25 @@ enum err link_put_msg(struct buf *out, uint64_t number, uint32_t handle, uint64_
     at[2] = 'G';
     return put_frame(out, span_of(at, (size_t)(end - at)), payload);
 }
+
+enum err link_put_forward(struct buf *out, const struct link_verb *verb, uint64_t first)
+{
+    char number[1 + DECIMAL_MAX_CHARS];
+    char *end = number + sizeof number;
+    const char *digits = put_number(end, first);
+    /* The rest of the line, the payload and its LF lie in one piece. */
+    const char *rest = verb->args[0].ptr + verb->args[0].len;
+    size_t n_digits = (size_t)(end - digits);
+    size_t n_rest = (size_t)(verb->payload.ptr + verb->payload.len + 1 - rest);
+    size_t total = verb->word.len + n_digits + n_rest;
+
+    char *to = buf_reserve(out, total);
+    if (UNLIKELY(to == NULL)) {
+        return total > buf_room(out) ? ERR_LIMIT : ERR_NOMEM;
+    }
+    memcpy(to, verb->word.ptr, verb->word.len);
+    memcpy(to + verb->word.len, digits, n_digits);
+    memcpy(to + verb->word.len + n_digits, rest, n_rest);
+    buf_commit(out, total);
+    return ERR_OK;
+}

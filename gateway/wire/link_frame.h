@@ -76,5 +76,8 @@ enum err link_put(struct buf *out, const char *word, const uint64_t *args, size_
 /* The hot one: `MSG number handle sequence t|b LENGTH\n` payload `\n`. */
 enum err link_put_msg(struct buf *out, uint64_t number, uint32_t handle, uint64_t sequence,
                       char kind, struct span payload) MUST_CHECK;
+/* The frame that was parsed into `verb`, whose bytes are still there, with `first` in place of its
+ * first argument; all else byte for byte. n_args >= 1. */
+enum err link_put_forward(struct buf *out, const struct link_verb *verb, uint64_t first) MUST_CHECK;
 
 #endif

@@ -308,6 +308,35 @@ static void reads_what_it_writes(void **state)
     buf_fini(&b);
 }
 
+static void forwards_with_another_first_argument(void **state)
+{
+    static const struct {
+        const char *in;
+        uint64_t first;
+        const char *want;
+    } cases[] = {
+        {"MSG 7 t 5\nhello\n", 123456, "MSG 123456 t 5\nhello\n"},
+        {"MSG 4294967295 b 3\n\n\n\n\n", 1, "MSG 1 b 3\n\n\n\n\n"},
+        {"ACCEPT 1 0\n\n", UINT64_MAX, "ACCEPT 18446744073709551615 0\n\n"},
+        {"KICK 10 3000 2\nno\nKICK 1 3000 0\n\n", 9, "KICK 9 3000 2\nno\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        struct link_verb verb;
+        struct fault fault;
+        struct buf b;
+        size_t n = 0;
+        size_t needed = 0;
+        struct span in = span_str(cases[i].in);
+        buf_init(&b, strlen(cases[i].want));
+        assert_int_equal(link_frame_parse(in, 64, &verb, &n, &needed, &fault), ERR_OK);
+        assert_int_equal(link_put_forward(&b, &verb, cases[i].first), ERR_OK);
+        check_span(cases[i].in, buf_span(&b), span_str(cases[i].want));
+        assert_int_equal(link_put_forward(&b, &verb, 1), ERR_LIMIT);
+        buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +352,7 @@ int main(void)
         cmocka_unit_test(writes_whole_or_not_at_all),
         cmocka_unit_test(never_writes_a_long_line),
         cmocka_unit_test(reads_what_it_writes),
+        cmocka_unit_test(forwards_with_another_first_argument),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
