@@ -8,6 +8,7 @@
 #include "edge/bind.h"
 #include "edge/router.h"
 #include "harness/fake_carrier.h"
+#include "harness/frames.h"
 #include "harness/scripted_io.h"
 #include "http/http_req.h"
 
@@ -104,42 +105,10 @@ static void say(int i, const char *text)
     rig_turn(&rig);
 }
 
-static const char *shown_open(struct span json)
-{
-    bool is_resumed = memmem(json.ptr, json.len, ",\"resumed\":true}", 16) != NULL;
-    bool has_headers = memmem(json.ptr, json.len, ",\"headers\":{", 12) != NULL;
-    if (is_resumed) {
-        return has_headers ? "resumed+headers" : "resumed";
-    }
-    return has_headers ? "new+headers" : "new";
-}
-
-/* Frames as words: "OPEN 1 1 {new+headers} MSG 2 1 1 t {hi}"; WELCOME is left out. */
 static void read_frames(int i)
 {
     rig_turn(&rig);
-    struct span rest = scripted_written(&handlers[i].io);
-    while (rest.len != 0) {
-        struct link_verb verb;
-        struct fault fault = {0};
-        size_t used = 0;
-        size_t needed = 0;
-        assert_int_equal(link_frame_parse(rest, 1 << 20, &verb, &used, &needed, &fault), ERR_OK);
-        rest = span_skip(rest, used);
-        if (verb.id == LINK_WELCOME) {
-            continue;
-        }
-        record_add(&heard, "%s", link_verb_name(verb.id));
-        for (unsigned k = 0; k < verb.n_args; k++) {
-            record_add(&heard, "%.*s", SPAN_FMT(verb.args[k]));
-        }
-        if (verb.id == LINK_OPEN) {
-            record_add(&heard, "{%s}", shown_open(verb.payload));
-        } else {
-            record_add(&heard, "{%.*s}", verb.payload.len > 60 ? 3 : (int)verb.payload.len,
-                       verb.payload.ptr);
-        }
-    }
+    record_frames(&heard, scripted_written(&handlers[i].io));
     scripted_forget_written(&handlers[i].io);
 }
 

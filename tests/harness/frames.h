@@ -1,0 +1,47 @@
+/*
+ * frames: what the gateway wrote on a handler's link, as words of a record:
+ * "OPEN 1 1 {new+headers} MSG 2 1 1 t {hi}". WELCOME is left out; long payloads show 3 bytes.
+ */
+#ifndef POSTERN_HARNESS_FRAMES_H
+#define POSTERN_HARNESS_FRAMES_H
+
+#include "harness/record.h"
+#include "wire/link_frame.h"
+
+static inline const char *frames_shown_open(struct span json)
+{
+    bool is_resumed = memmem(json.ptr, json.len, ",\"resumed\":true}", 16) != NULL;
+    bool has_headers = memmem(json.ptr, json.len, ",\"headers\":{", 12) != NULL;
+    if (is_resumed) {
+        return has_headers ? "resumed+headers" : "resumed";
+    }
+    return has_headers ? "new+headers" : "new";
+}
+
+/* `bytes` must be whole frames. */
+static inline void record_frames(struct record *record, struct span bytes)
+{
+    while (bytes.len != 0) {
+        struct link_verb verb;
+        struct fault fault = {0};
+        size_t used = 0;
+        size_t needed = 0;
+        assert_int_equal(link_frame_parse(bytes, 1 << 20, &verb, &used, &needed, &fault), ERR_OK);
+        bytes = span_skip(bytes, used);
+        if (verb.id == LINK_WELCOME) {
+            continue;
+        }
+        record_add(record, "%s", link_verb_name(verb.id));
+        for (unsigned k = 0; k < verb.n_args; k++) {
+            record_add(record, "%.*s", SPAN_FMT(verb.args[k]));
+        }
+        if (verb.id == LINK_OPEN) {
+            record_add(record, "{%s}", frames_shown_open(verb.payload));
+        } else {
+            record_add(record, "{%.*s}", verb.payload.len > 60 ? 3 : (int)verb.payload.len,
+                       verb.payload.ptr);
+        }
+    }
+}
+
+#endif
