@@ -22,6 +22,18 @@ static const char *name_of(const struct link *link)
     return link->name != NULL ? link->name : "-";
 }
 
+/* Operators hear of handlers; how workers share them is our own affair. */
+static enum log_level level_of(const struct link *link)
+{
+    return link->opts->is_relay ? LOG_DEBUG : LOG_INFO;
+}
+
+static uint64_t *gauge_of(struct link *link)
+{
+    struct counters *counters = &link->kit->counters;
+    return link->opts->is_relay ? &counters->relays_open : &counters->links_open;
+}
+
 /* -- end -------------------------------------------------------------------------------------- */
 
 static void reap(struct turn_task *task)
@@ -43,14 +55,15 @@ static void end(struct link *link)
         return;
     }
     link->is_gone = true;
-    LOG(LOG_INFO, "handler link ended", "handler=%s sessions=%u", name_of(link), link->n_sessions);
+    LOG(level_of(link), "handler link ended", "handler=%s sessions=%u", name_of(link),
+        link->n_sessions);
     timer_cancel(&link->kit->timers, &link->timer);
-    link->kit->counters.links_open--;
+    (*gauge_of(link))--;
     for (uint32_t i = 0; i < link->n_slots; i++) {
-        void *owner = link->slots[i].owner;
+        struct link_owner *owner = link->slots[i].owner;
         link->slots[i].owner = NULL;
         if (owner != NULL) {
-            link->ops->on_orphan(link->ctx, owner);
+            owner->ops->on_orphan(owner);
         }
     }
     link->n_sessions = 0;
@@ -268,7 +281,7 @@ static void apply_verb(struct link *link, const struct link_verb *verb)
         link->kit->counters.stale_verbs++; /* normal: it crossed a CLOSE */
         return;
     }
-    link->ops->on_verb(link->ctx, slot->owner, verb);
+    slot->owner->ops->on_verb(slot->owner, verb);
 }
 
 /* Two passes: nothing of a BATCH applies unless all of it is good. */
@@ -337,7 +350,8 @@ static void take_hello(struct link *link, const struct link_verb *verb)
     link->is_ready = true;
     send_welcome(link);
     if (!link->is_gone) {
-        LOG(LOG_INFO, "handler linked", "handler=%s mounts=%u", name_of(link), link->n_mounts);
+        LOG(level_of(link), "handler linked", "handler=%s mounts=%u", name_of(link),
+            link->n_mounts);
         link->ops->on_ready(link->ctx, link);
     }
 }
@@ -356,6 +370,7 @@ static void take_verb(struct link *link, const struct link_verb *verb)
         break; /* any bytes are a sign of life */
     case LINK_DRAIN:
         link->is_draining = true;
+        link->ops->on_drain(link->ctx, link);
         break;
     case LINK_ERROR: {
         char quoted[LOG_QUOTED_BYTES];
@@ -476,6 +491,10 @@ static void on_timer(struct timer *timer)
         link_fail(link, "internal", "the gateway is out of memory");
         return;
     }
+    if (link->n_pauses != 0) {
+        timer_arm(&link->kit->timers, timer, now_ms + timeout_ms / 2);
+        return;
+    }
     if (!link->is_ready) {
         link_fail(link, "timeout", "no HELLO came in time; it is the first frame of a handler");
         return;
@@ -498,6 +517,22 @@ static void on_timer(struct timer *timer)
     timer_arm(&link->kit->timers, timer, due_ms > now_ms ? due_ms : now_ms + 1);
 }
 
+void link_pause(struct link *link)
+{
+    if (link->n_pauses++ == 0) {
+        conn_pause(link->conn);
+    }
+}
+
+void link_resume(struct link *link)
+{
+    if (--link->n_pauses == 0 && !link->is_gone) {
+        link->was_pinged = false; /* the answer may lie unread */
+        link->heard_ms = link->kit->now_ms;
+        conn_resume(link->conn);
+    }
+}
+
 enum err link_create(struct kit *kit, struct conn *conn, const struct link_opts *opts,
                      const struct link_ops *ops, void *ctx, struct link **out)
 {
@@ -518,9 +553,11 @@ enum err link_create(struct kit *kit, struct conn *conn, const struct link_opts 
     link->max_frame_bytes = opts->max_frame_bytes;
     buf_init(&link->partial, opts->max_frame_bytes + LINK_MAX_LINE_BYTES + 1);
     timer_init(&link->timer, on_timer);
-    timer_arm(&kit->timers, &link->timer, kit->now_ms + opts->timeout_ms);
+    if (!opts->is_relay) { /* the far worker may be busy for long, but it lives as long as we do */
+        timer_arm(&kit->timers, &link->timer, kit->now_ms + opts->timeout_ms);
+    }
     conn_set_owner(conn, &conn_owner_ops, link);
-    kit->counters.links_open++;
+    (*gauge_of(link))++;
     *out = link;
     return ERR_OK;
 }

@@ -5,11 +5,13 @@
  *   GREETING --HELLO--> READY --DRAIN--> READY (no new sessions) --ERROR, EOF, silence--> gone
  *
  * A link is an epoch: handles and delivery numbers live and die with it. Handles index a table of
- * *slots* (the bindings of edge/bind). Deliveries (OPEN, MSG, CLOSE) are numbered from 1 and count
- * against the window until the handler acknowledges them; a full window, or a full socket, makes
- * link_* answer ERR_AGAIN and on_room tell later. A BATCH is checked whole before its first verb
- * applies. A malformed frame gives ERROR with a sentence and ends this link, never a session.
- * Threads: the owning worker.
+ * *slots*, each with an owner: a binding of edge/bind, or the place of another worker's session
+ * (backend/relay). Deliveries (OPEN, MSG, CLOSE) are numbered from 1 and count against the window
+ * until the handler acknowledges them; a full window, or a full socket, makes link_* answer
+ * ERR_AGAIN and on_room tell later. A BATCH is checked whole before its first verb applies. A
+ * malformed frame gives ERROR with a sentence and ends this link, never a session. With
+ * link_opts.is_relay the peer is not a handler but the relay of one in another worker. Threads: the
+ * owning worker.
  */
 #ifndef POSTERN_BACKEND_LINK_H
 #define POSTERN_BACKEND_LINK_H
@@ -27,6 +29,8 @@
 struct conn;
 struct kit;
 struct link;
+struct link_owner;
+struct relays;
 
 enum {
     LINK_MAX_STATE_BYTES = 4096,
@@ -37,20 +41,34 @@ enum {
     LINK_MAX_HANDLES = 1 << 24,             /* sessions of one link */
 };
 
-/* What the layer above (edge/bind) gives. */
+/* What the layer above (edge/bind) gives for the link as a whole. */
 struct link_ops {
     /* HELLO was good: the link takes sessions. */
     void (*on_ready)(void *ctx, struct link *link);
-    /* A verb for a living slot: MSG, ACCEPT, REJECT, KICK or STATE; its form is checked. */
-    void (*on_verb)(void *ctx, void *slot, const struct link_verb *verb);
-    /* The handler has acknowledged the OPEN of this slot. */
-    void (*on_open_acked)(void *ctx, void *slot);
     /* Window and socket have room again after an ERR_AGAIN. */
     void (*on_room)(void *ctx, struct link *link);
-    /* The link has ended. Every living slot was given to on_orphan before. The link must be
+    /* The handler said DRAIN: link_serves is false from now on. */
+    void (*on_drain)(void *ctx, struct link *link);
+    /* The handler has finished a delivery that link_tag_last had marked. */
+    void (*on_done)(void *ctx, struct link *link, unsigned source, uint32_t tag);
+    /* The link has ended. Every living slot's owner was told on_orphan before. The link must be
      * forgotten. */
     void (*on_gone)(void *ctx, struct link *link);
-    void (*on_orphan)(void *ctx, void *slot);
+};
+
+/* What the owner of one slot gives. None of them may end the link or another slot's owner. */
+struct link_slot_ops {
+    /* MSG, ACCEPT, REJECT, KICK or STATE; its form is checked. */
+    void (*on_verb)(struct link_owner *owner, const struct link_verb *verb);
+    /* The handler has acknowledged the OPEN. */
+    void (*on_open_acked)(struct link_owner *owner);
+    /* The link has ended. */
+    void (*on_orphan)(struct link_owner *owner);
+};
+
+/* Embedded in whatever owns a slot. */
+struct link_owner {
+    const struct link_slot_ops *ops;
 };
 
 struct link_opts {
@@ -60,21 +78,24 @@ struct link_opts {
     uint32_t timeout_ms;   /* silence of a handler that was pinged; default 15000 */
     unsigned n_workers;    /* told in WELCOME */
     const char *version;   /* likewise */
+    bool is_relay; /* the peer is a relay in this process: no handler to count, to ping or to log */
 };
 
-/* A delivery that is not acknowledged yet. */
+/* A delivery that is not acknowledged yet. 16 bytes: a window of small messages holds many. */
 struct link_delivery {
     uint32_t bytes;
     uint32_t handle;
-    uint8_t verb; /* enum link_verb_id */
+    uint32_t tag;    /* with source != 0: what on_done says */
+    uint16_t source; /* 0: nobody wants to hear of its acknowledgement */
+    uint8_t verb;    /* enum link_verb_id */
     bool is_done;
 };
 
 struct link_slot {
-    void *owner;          /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
-    uint32_t next_free;   /* of a free slot */
-    uint32_t open_number; /* low half: the OPEN that its owner got; an older one may still be
-                           * unacknowledged when the handle is given out again */
+    struct link_owner *owner; /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
+    uint32_t next_free;       /* of a free slot */
+    uint32_t open_number;     /* low half: the OPEN that its owner got; an older one may still be
+                               * unacknowledged when the handle is given out again */
 };
 
 struct link {
@@ -109,6 +130,8 @@ struct link {
     bool was_pinged;
     bool is_broken; /* out of memory while writing: ends before the next turn */
     bool is_gone;
+    unsigned n_pauses;        /* calls of link_pause that wait for their link_resume */
+    struct relays *relays;    /* of the layer above: NULL where no other worker uses this link */
     char *name;               /* "app" of HELLO, quoted for logs; NULL before */
     uint64_t max_frame_bytes; /* of this link: ours, or less where HELLO asks for less */
     char *mounts[LINK_MAX_MOUNTS];
@@ -130,16 +153,26 @@ bool link_serves(const struct link *link, struct span mount);
 
 /* Deliveries; none of them ends the link inside the call. ERR_AGAIN: no room now, on_room will
  * tell; ERR_NOMEM; ERR_LIMIT: too many handles, or a payload over the link's max_frame. */
-enum err link_deliver_open(struct link *link, void *owner, struct span json,
+enum err link_deliver_open(struct link *link, struct link_owner *owner, struct span json,
                            uint32_t *handle) MUST_CHECK;
 enum err link_deliver_msg(struct link *link, uint32_t handle, uint64_t sequence, bool is_text,
                           struct span payload) MUST_CHECK;
 /* Always accepted: a session's end is not held up by a full window. The slot's owner is forgotten.
  */
 void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struct span reason);
+/* Marks the delivery that was made last: its acknowledgement gives on_done(source, tag). `source`
+ * from 1. After a link_deliver_close only if the link is not is_broken. */
+void link_tag_last(struct link *link, unsigned source, uint32_t tag);
+/* No on_done for `source` any more. O(deliveries in flight). */
+void link_forget_source(struct link *link, unsigned source);
 /* Says DRAIN: no further OPEN will come. */
 void link_tell_drain(struct link *link);
 /* PAUSE or RESUME. */
 void link_tell_writable(struct link *link, uint32_t handle, bool is_writable);
+
+/* Reads nothing from the handler until as many calls of link_resume; what was read already still
+ * applies. The handler's time to answer a PING stands still meanwhile. */
+void link_pause(struct link *link);
+void link_resume(struct link *link);
 
 #endif

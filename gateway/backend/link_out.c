@@ -12,7 +12,7 @@ struct link_slot *link_slot_of(struct link *link, uint64_t handle)
     return handle >= 1 && handle <= link->n_slots ? &link->slots[handle - 1] : NULL;
 }
 
-static enum err take_slot(struct link *link, void *owner, uint32_t *handle)
+static enum err take_slot(struct link *link, struct link_owner *owner, uint32_t *handle)
 {
     if (link->free_slot != 0) {
         *handle = link->free_slot;
@@ -118,12 +118,15 @@ bool link_acknowledge(struct link *link, uint64_t first, uint64_t last)
         }
         delivery->is_done = true;
         link->unacked_bytes -= delivery->bytes;
+        if (UNLIKELY(delivery->source != 0)) {
+            link->ops->on_done(link->ctx, link, delivery->source, delivery->tag);
+        }
         if (delivery->verb == LINK_CLOSE) {
             free_slot(link, delivery->handle);
         } else if (delivery->verb == LINK_OPEN) {
             struct link_slot *slot = &link->slots[delivery->handle - 1];
             if (slot->owner != NULL && slot->open_number == (uint32_t)i) {
-                link->ops->on_open_acked(link->ctx, slot->owner);
+                slot->owner->ops->on_open_acked(slot->owner);
             }
         }
     }
@@ -136,7 +139,8 @@ bool link_acknowledge(struct link *link, uint64_t first, uint64_t last)
 
 /* -- deliveries ------------------------------------------------------------------------------- */
 
-enum err link_deliver_open(struct link *link, void *owner, struct span json, uint32_t *handle)
+enum err link_deliver_open(struct link *link, struct link_owner *owner, struct span json,
+                           uint32_t *handle)
 {
     if (!has_room(link)) {
         return ERR_AGAIN;
@@ -197,6 +201,22 @@ void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struc
         return;
     }
     count_delivery(link, LINK_CLOSE, handle, buf_len(out) - before);
+}
+
+void link_tag_last(struct link *link, unsigned source, uint32_t tag)
+{
+    struct link_delivery *delivery = delivery_of(link, link->next_number - 1);
+    delivery->source = (uint16_t)source;
+    delivery->tag = tag;
+}
+
+void link_forget_source(struct link *link, unsigned source)
+{
+    for (uint64_t i = link->first_unacked; i < link->next_number; i++) {
+        if (delivery_of(link, i)->source == source) {
+            delivery_of(link, i)->source = 0;
+        }
+    }
 }
 
 void link_tell_drain(struct link *link)

@@ -25,6 +25,7 @@
     X(bytes_out, "Payload bytes to clients")                                                       \
     X(slow_consumers, "Sessions closed because their queue was full")                              \
     X(links_open, "Handler links alive now")                                                       \
+    X(relays_open, "Ends of relays between workers alive now")                                     \
     X(link_errors, "Handler links ended by an ERROR of ours")                                      \
     X(stale_verbs, "Verbs for sessions that had closed meanwhile")                                 \
     X(out_of_memory, "Allocations that failed and cost a connection")

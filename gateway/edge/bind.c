@@ -24,6 +24,7 @@ enum binding_place {
 };
 
 struct binding {
+    struct link_owner owner; /* of a slot of `link` */
     struct binds *binds;
     struct session
         *session;         /* NULL: it has ended, and only what waits is still to be handed over */
@@ -98,12 +99,21 @@ static void on_grace_over(struct timer *timer)
 
 /* -- binding to a link ------------------------------------------------------------------------ */
 
+/* A relay costs its messages a second hop. */
+static bool is_better(const struct link *link, const struct link *best)
+{
+    if (link->opts->is_relay != best->opts->is_relay) {
+        return best->opts->is_relay;
+    }
+    return link->n_sessions < best->n_sessions;
+}
+
 static struct link *choose(struct binds *binds, struct span mount)
 {
     struct link *best = NULL;
     struct link *link = NULL;
     TAILQ_FOREACH (link, &binds->links, next) {
-        if (link_serves(link, mount) && (best == NULL || link->n_sessions < best->n_sessions)) {
+        if (link_serves(link, mount) && (best == NULL || is_better(link, best))) {
             best = link;
         }
     }
@@ -185,7 +195,7 @@ static enum err offer(struct binding *b)
                                                 : SPAN_LIT(",\"resumed\":false}"));
     }
     if (e == ERR_OK) {
-        e = link_deliver_open(link, b, buf_span(json), &b->handle);
+        e = link_deliver_open(link, &b->owner, buf_span(json), &b->handle);
     }
     b->binds->has_refused_offer |= e == ERR_AGAIN;
     if (e != ERR_OK) {
@@ -220,9 +230,81 @@ static void offer_waiting(struct binds *binds)
 
 static void on_ready(void *ctx, struct link *link)
 {
-    (void)link;
-    offer_waiting(ctx);
+    struct binds *binds = ctx;
+    offer_waiting(binds);
+    if (binds->spread != NULL && binds->kit->n_workers > 1 && !link->opts->is_relay) {
+        link->relays = relays_create(link, binds->spread, binds->spread_ctx);
+        if (link->relays != NULL && binds->is_draining) {
+            relays_stop_retrying(link->relays);
+        }
+    }
 }
+
+static void on_drain(void *ctx, struct link *link)
+{
+    (void)ctx;
+    if (link->relays != NULL) {
+        relays_drain(link->relays);
+    }
+}
+
+static void on_done(void *ctx, struct link *link, unsigned source, uint32_t tag)
+{
+    (void)ctx;
+    relays_on_done(link->relays, source, tag);
+}
+
+/* Those of this worker that wait for room: in order of blocking, until there is none again. */
+static void use_room(struct binds *binds, const struct link *link)
+{
+    struct binding *following = NULL;
+    for (struct binding *b = TAILQ_FIRST(&binds->blocked); b != NULL; b = following) {
+        following = TAILQ_NEXT(b, next);
+        if (b->link == link && !link->wants_room) {
+            drain(b);
+        }
+    }
+    if (binds->has_refused_offer) {
+        offer_waiting(binds);
+    }
+}
+
+static void on_room(void *ctx, struct link *link)
+{
+    struct binds *binds = ctx;
+    if (link->relays == NULL) {
+        use_room(binds, link);
+        return;
+    }
+    /* Whoever comes first may use up all the room: each worker in its turn. */
+    unsigned n = binds->kit->n_workers;
+    unsigned first = relays_next_turn(link->relays);
+    for (unsigned i = 0; i < n && !link->wants_room; i++) {
+        unsigned worker = (first + i) % n;
+        if (worker == binds->kit->id) {
+            use_room(binds, link);
+        } else {
+            relays_on_room(link->relays, worker);
+        }
+    }
+}
+
+static void on_gone(void *ctx, struct link *link)
+{
+    struct binds *binds = ctx;
+    TAILQ_REMOVE(&binds->links, link, next);
+    relays_destroy(link->relays);
+    link->relays = NULL;
+    offer_waiting(binds);
+}
+
+static const struct link_ops link_owner_ops = {
+    .on_ready = on_ready,
+    .on_room = on_room,
+    .on_drain = on_drain,
+    .on_done = on_done,
+    .on_gone = on_gone,
+};
 
 static unsigned code_of(const struct link_verb *verb)
 {
@@ -231,10 +313,9 @@ static unsigned code_of(const struct link_verb *verb)
     return (unsigned)code;
 }
 
-static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
+static void on_verb(struct link_owner *owner, const struct link_verb *verb)
 {
-    (void)ctx;
-    struct binding *b = slot;
+    struct binding *b = CONTAINER_OF(owner, struct binding, owner);
     if (b->session == NULL) {
         b->binds->kit->counters.stale_verbs++; /* it crosses the CLOSE that waits behind messages */
         return;
@@ -258,10 +339,9 @@ static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
     }
 }
 
-static void on_open_acked(void *ctx, void *slot)
+static void on_open_acked(struct link_owner *owner)
 {
-    (void)ctx;
-    struct binding *b = slot;
+    struct binding *b = CONTAINER_OF(owner, struct binding, owner);
     b->was_opened = true;
     /* Headers and cookies were for the first OPEN only; an OPEN that its handler may never have
      * seen is repeated whole. */
@@ -274,26 +354,9 @@ static void on_open_acked(void *ctx, void *slot)
     }
 }
 
-static void on_room(void *ctx, struct link *link)
+static void on_orphan(struct link_owner *owner)
 {
-    struct binds *binds = ctx;
-    /* In order of blocking, until there is no room again. */
-    struct binding *following = NULL;
-    for (struct binding *b = TAILQ_FIRST(&binds->blocked); b != NULL; b = following) {
-        following = TAILQ_NEXT(b, next);
-        if (b->link == link && !link->wants_room) {
-            drain(b);
-        }
-    }
-    if (binds->has_refused_offer) {
-        offer_waiting(binds);
-    }
-}
-
-static void on_orphan(void *ctx, void *slot)
-{
-    (void)ctx;
-    struct binding *b = slot;
+    struct binding *b = CONTAINER_OF(owner, struct binding, owner);
     b->link = NULL;
     if (b->session == NULL) {
         destroy(b); /* nobody would open it again for the sake of its last words */
@@ -302,19 +365,9 @@ static void on_orphan(void *ctx, void *slot)
     }
 }
 
-static void on_gone(void *ctx, struct link *link)
-{
-    struct binds *binds = ctx;
-    TAILQ_REMOVE(&binds->links, link, next);
-    offer_waiting(binds);
-}
-
-static const struct link_ops link_owner_ops = {
-    .on_ready = on_ready,
+static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
-    .on_room = on_room,
-    .on_gone = on_gone,
     .on_orphan = on_orphan,
 };
 
@@ -396,6 +449,7 @@ enum err bind_session(struct binds *binds, struct session *session, const struct
         mem_free(b);
         return ERR_NOMEM;
     }
+    b->owner.ops = &slot_ops;
     b->binds = binds;
     b->session = session;
     b->mount = mount->path;
@@ -418,6 +472,8 @@ enum err bind_session(struct binds *binds, struct session *session, const struct
 void binds_init(struct binds *binds, struct kit *kit, const struct binds_opts *opts)
 {
     *binds = (struct binds){.kit = kit, .opts = opts};
+    binds->relay_opts = opts->link;
+    binds->relay_opts.is_relay = true;
     TAILQ_INIT(&binds->links);
     TAILQ_INIT(&binds->waiting);
     TAILQ_INIT(&binds->blocked);
@@ -432,21 +488,35 @@ void binds_fini(struct binds *binds)
     timer_cancel(&binds->kit->timers, &binds->grace);
 }
 
-void binds_accept(struct binds *binds, struct conn *conn)
+static void accept_with(struct binds *binds, struct conn *conn, const struct link_opts *opts)
 {
     struct link *link = NULL;
-    if (link_create(binds->kit, conn, &binds->opts->link, &link_owner_ops, binds, &link) ==
-        ERR_OK) {
+    if (link_create(binds->kit, conn, opts, &link_owner_ops, binds, &link) == ERR_OK) {
         TAILQ_INSERT_TAIL(&binds->links, link, next);
     }
+}
+
+void binds_accept(struct binds *binds, struct conn *conn)
+{
+    accept_with(binds, conn, &binds->opts->link);
+}
+
+void binds_accept_relay(struct binds *binds, struct conn *conn)
+{
+    relay_prepare_near(conn);
+    accept_with(binds, conn, &binds->relay_opts);
 }
 
 void binds_drain(struct binds *binds)
 {
     struct link *link = NULL;
+    binds->is_draining = true;
     TAILQ_FOREACH (link, &binds->links, next) {
-        if (link->is_ready) {
+        if (link->is_ready && !link->opts->is_relay) { /* its own worker tells the handler */
             link_tell_drain(link);
+        }
+        if (link->relays != NULL) {
+            relays_stop_retrying(link->relays);
         }
     }
 }

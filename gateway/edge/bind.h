@@ -7,11 +7,12 @@
  *   WAITING --grace over--> close 1013
  *
  * While WAITING, or while the link's window is full, the client's messages wait here, bounded; at
- * the bound the session's input is paused (its TCP window closes, its POST waits). Links are chosen
- * by least sessions. When a link dies, its sessions are offered to the links that are left or come
- * back, with `resumed` in OPEN if a handler had acknowledged one. A session that ends while its
- * messages wait for room leaves its binding behind until they are handed over, then CLOSE. Threads:
- * the owning worker.
+ * the bound the session's input is paused (its TCP window closes, its POST waits). Links of this
+ * worker are chosen before those that reach another worker's handler by a relay (backend/relay),
+ * and among equals the one with the least sessions. When a link dies, its sessions are offered to
+ * the links that are left or come back, with `resumed` in OPEN if a handler had acknowledged one. A
+ * session that ends while its messages wait for room leaves its binding behind until they are
+ * handed over, then CLOSE. Threads: the owning worker.
  */
 #ifndef POSTERN_EDGE_BIND_H
 #define POSTERN_EDGE_BIND_H
@@ -20,6 +21,7 @@
 #include <sys/queue.h>
 
 #include "backend/link.h"
+#include "backend/relay.h"
 #include "base/err.h"
 #include "base/kit.h"
 #include "core/uplink.h"
@@ -44,11 +46,17 @@ struct binds_opts {
 struct binds {
     struct kit *kit;
     const struct binds_opts *opts;
+    struct link_opts relay_opts; /* of links whose peer is a relay */
+    /* Set by the server where there are several workers: hands the other end of a relay to one of
+     * them, which calls binds_accept_relay. */
+    relay_spread_fn *spread;
+    void *spread_ctx;
     struct link_list links;
     struct binding_list waiting; /* WAITING, in order of time */
     struct binding_list blocked; /* BOUND with messages that found no room */
-    bool has_refused_offer;      /* some that wait found a link, but no room at it */
-    struct timer grace;          /* of the first that waits */
+    bool is_draining;
+    bool has_refused_offer; /* some that wait found a link, but no room at it */
+    struct timer grace;     /* of the first that waits */
 };
 
 void binds_init(struct binds *binds, struct kit *kit, const struct binds_opts *opts);
@@ -56,6 +64,8 @@ void binds_init(struct binds *binds, struct kit *kit, const struct binds_opts *o
 void binds_fini(struct binds *binds);
 /* A handler has connected. Takes `conn`. */
 void binds_accept(struct binds *binds, struct conn *conn);
+/* Another worker has spread a handler of its own to us. Takes `conn`, our end of the pair. */
+void binds_accept_relay(struct binds *binds, struct conn *conn);
 /* Tells every handler that no further sessions will come. */
 void binds_drain(struct binds *binds);
 /* Whether a handler for `mount` is linked now. */

@@ -51,7 +51,8 @@ struct worker {
 /* Whether there is room for one more; else `fd` is closed and the client may try again. */
 static bool admit_client(struct worker *w, int fd)
 {
-    uint64_t n_clients = w->kit.counters.connections_open - w->kit.counters.links_open;
+    const struct counters *counters = &w->kit.counters;
+    uint64_t n_clients = counters->connections_open - counters->links_open - counters->relays_open;
     if (n_clients < w->composed->config->max_connections) {
         return true;
     }

@@ -18,6 +18,11 @@ enum {
     "WELCOME 1 109\n{\"server\":\"postern/9.9\",\"max_frame\":102400,\"features\":[\"batch\"],"    \
     "\"workers\":2,\"window\":1000,\"timeout_ms\":15000}\n"
 
+struct slot {
+    struct link_owner owner;
+    const char *name;
+};
+
 /* What bind would be: a slot is a name. */
 static struct rig rig;
 static struct scripted peer;
@@ -33,23 +38,6 @@ static void on_ready(void *ctx, struct link *link)
     record_add(&owner, "ready");
 }
 
-static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
-{
-    (void)ctx;
-    record_add(&owner, "%s:%s", (const char *)slot, link_verb_name(verb->id));
-    for (unsigned i = 1; i < verb->n_args; i++) {
-        record_add(&owner, "%.*s", SPAN_FMT(verb->args[i]));
-    }
-    size_t shown = verb->payload.len < 100 ? verb->payload.len : 0;
-    record_add(&owner, "(%.*s)", (int)shown, verb->payload.ptr);
-}
-
-static void on_open_acked(void *ctx, void *slot)
-{
-    (void)ctx;
-    record_add(&owner, "%s:acked", (const char *)slot);
-}
-
 static void on_room(void *ctx, struct link *link)
 {
     (void)ctx;
@@ -57,10 +45,18 @@ static void on_room(void *ctx, struct link *link)
     record_add(&owner, "room");
 }
 
-static void on_orphan(void *ctx, void *slot)
+static void on_drain(void *ctx, struct link *link)
 {
     (void)ctx;
-    record_add(&owner, "%s:orphan", (const char *)slot);
+    assert_false(link_serves(link, SPAN_LIT("/")));
+    record_add(&owner, "drain");
+}
+
+static void on_done(void *ctx, struct link *link, unsigned source, uint32_t tag)
+{
+    assert_ptr_equal(ctx, &owner);
+    assert_ptr_equal(link, the_link);
+    record_add(&owner, "done:%u:%u", source, tag);
 }
 
 static void on_gone(void *ctx, struct link *link)
@@ -73,12 +69,44 @@ static void on_gone(void *ctx, struct link *link)
 
 static const struct link_ops ops = {
     .on_ready = on_ready,
-    .on_verb = on_verb,
-    .on_open_acked = on_open_acked,
     .on_room = on_room,
-    .on_orphan = on_orphan,
+    .on_drain = on_drain,
+    .on_done = on_done,
     .on_gone = on_gone,
 };
+
+static const char *name_of(struct link_owner *slot)
+{
+    return CONTAINER_OF(slot, struct slot, owner)->name;
+}
+
+static void on_verb(struct link_owner *slot, const struct link_verb *verb)
+{
+    record_add(&owner, "%s:%s", name_of(slot), link_verb_name(verb->id));
+    for (unsigned i = 1; i < verb->n_args; i++) {
+        record_add(&owner, "%.*s", SPAN_FMT(verb->args[i]));
+    }
+    size_t shown = verb->payload.len < 100 ? verb->payload.len : 0;
+    record_add(&owner, "(%.*s)", (int)shown, verb->payload.ptr);
+}
+
+static void on_open_acked(struct link_owner *slot)
+{
+    record_add(&owner, "%s:acked", name_of(slot));
+}
+
+static void on_orphan(struct link_owner *slot)
+{
+    record_add(&owner, "%s:orphan", name_of(slot));
+}
+
+static const struct link_slot_ops slot_ops = {
+    .on_verb = on_verb,
+    .on_open_acked = on_open_acked,
+    .on_orphan = on_orphan,
+};
+
+static struct slot slots[] = {{{&slot_ops}, "a"}, {{&slot_ops}, "b"}, {{&slot_ops}, "c"}};
 
 static void connect_link(void)
 {
@@ -174,11 +202,12 @@ static void shake_hands(void)
     TOLD("ready");
 }
 
+/* `name`: "a", "b" or "c". */
 static uint32_t open_slot(const char *name)
 {
     uint32_t handle = 0;
-    assert_int_equal(link_deliver_open(the_link, (void *)(uintptr_t)name, SPAN_LIT("{}"), &handle),
-                     ERR_OK);
+    struct link_owner *slot = &slots[name[0] - 'a'].owner;
+    assert_int_equal(link_deliver_open(the_link, slot, SPAN_LIT("{}"), &handle), ERR_OK);
     return handle;
 }
 
@@ -381,7 +410,8 @@ static void a_full_window_waits_for_the_ack(void **state)
     fill_window(handle);              /* 2, larger than what was left: one always goes */
     assert_int_equal(deliver(handle, "y"), ERR_AGAIN);
     uint32_t other = 0;
-    assert_int_equal(link_deliver_open(the_link, &owner, SPAN_LIT("{}"), &other), ERR_AGAIN);
+    assert_int_equal(link_deliver_open(the_link, &slots[1].owner, SPAN_LIT("{}"), &other),
+                     ERR_AGAIN);
     HEARD("");
     TOLD("");
     say("ACK 1 0\n\n"); /* not enough */
@@ -525,6 +555,26 @@ static void acknowledging_what_was_never_sent(void **state)
         disconnect_link();
         connect_link();
     }
+}
+
+static void tagged_deliveries_tell_when_they_are_finished(void **state)
+{
+    (void)state;
+    shake_hands();
+    uint32_t handle = open_slot("a"); /* number 1 */
+    link_tag_last(the_link, 3, 70);
+    assert_int_equal(deliver(handle, "x"), ERR_OK); /* 2 has no tag */
+    for (uint32_t tag = 71; tag <= 73; tag++) {     /* 3 to 5 */
+        assert_int_equal(deliver(handle, "y"), ERR_OK);
+        link_tag_last(the_link, tag == 72 ? 4 : 3, tag);
+    }
+    link_deliver_close(the_link, handle, 1000, SPAN_NONE); /* 6 */
+    link_tag_last(the_link, 3, 74);
+    say("DONE 5 0\n\nACK 2 0\n\n");
+    TOLD("done:3:73 done:3:70");
+    link_forget_source(the_link, 3);
+    say("ACK 6 0\n\nACK 6 0\n\n");
+    TOLD("done:4:72");
 }
 
 /* -- handles ----------------------------------------------------------------------------------- */
@@ -824,6 +874,51 @@ static void any_bytes_are_a_sign_of_life(void **state)
     assert_non_null(the_link);
 }
 
+static void a_paused_link_is_not_read_and_has_time(void **state)
+{
+    (void)state;
+    shake_hands();
+    (void)open_slot("a");
+    HEARD("OPEN 1 1 2\n{}\n");
+    rig_pass(&rig, TIMEOUT_MS);
+    HEARD("PING 0\n\n");
+    link_pause(the_link);
+    link_pause(the_link);
+    scripted_feed(&peer, SPAN_LIT("PONG 0\n\nMSG 1 t 1\nx\n"));
+    conn_poke(conn);
+    rig_pass(&rig, 3 * TIMEOUT_MS);
+    link_resume(the_link);
+    conn_poke(conn);
+    TOLD("");
+    link_resume(the_link);
+    conn_poke(conn);
+    TOLD("a:MSG t (x)");
+    rig_pass(&rig, TIMEOUT_MS); /* from now on it counts again */
+    HEARD("PING 0\n\n");
+    rig_pass(&rig, TIMEOUT_MS);
+    REFUSED("timeout", "a:orphan gone");
+}
+
+static void the_link_to_a_relay_is_not_timed_or_counted(void **state)
+{
+    (void)state;
+    disconnect_link();
+    owner.len = 0;
+    opts.is_relay = true;
+    connect_link();
+    assert_true(rig.kit.counters.links_open == 0);
+    assert_true(rig.kit.counters.relays_open == 1);
+    rig_pass(&rig, 2 * TIMEOUT_MS);
+    shake_hands();
+    rig_pass(&rig, 10 * TIMEOUT_MS);
+    HEARD("");
+    disconnect_link();
+    TOLD("gone");
+    assert_true(rig.kit.counters.relays_open == 0);
+    opts.is_relay = false;
+    connect_link();
+}
+
 static void a_draining_link_gets_no_new_sessions(void **state)
 {
     (void)state;
@@ -831,7 +926,7 @@ static void a_draining_link_gets_no_new_sessions(void **state)
     (void)open_slot("a");
     say("DRAIN 0\n\nMSG 1 t 1\nx\n");
     assert_false(link_serves(the_link, SPAN_LIT("/a")));
-    TOLD("a:MSG t (x)");
+    TOLD("drain a:MSG t (x)");
     assert_int_equal(deliver(1, "y"), ERR_OK); /* the old ones go on */
 }
 
@@ -873,7 +968,7 @@ static void without_memory_the_link_ends_after_the_call(void **state)
     assert_non_null(the_link);
     assert_false(link_serves(the_link, SPAN_LIT("/")));
     uint32_t b = 0;
-    assert_int_equal(link_deliver_open(the_link, &owner, SPAN_LIT("{}"), &b), ERR_AGAIN);
+    assert_int_equal(link_deliver_open(the_link, &slots[1].owner, SPAN_LIT("{}"), &b), ERR_AGAIN);
     rig_pass(&rig, 0);
     TOLD("gone");
 }
@@ -900,6 +995,7 @@ int main(void)
         TEST(done_in_any_order_and_ranges),
         TEST(the_ring_grows_with_what_is_in_flight),
         TEST(acknowledging_what_was_never_sent),
+        TEST(tagged_deliveries_tell_when_they_are_finished),
         TEST(a_handle_is_free_when_its_close_is_acknowledged),
         TEST(verbs_for_a_closed_session_are_dropped_and_counted),
         TEST(handles_never_given_out_are_an_error),
@@ -913,6 +1009,8 @@ int main(void)
         TEST(a_large_frame_comes_over_many_reads),
         TEST(silence_is_answered_by_ping_and_more_of_it_by_the_end),
         TEST(any_bytes_are_a_sign_of_life),
+        TEST(a_paused_link_is_not_read_and_has_time),
+        TEST(the_link_to_a_relay_is_not_timed_or_counted),
         TEST(a_draining_link_gets_no_new_sessions),
         TEST(an_error_of_the_handler_ends_the_link_quietly),
         TEST(end_of_file_orphans_all_slots_once),
