@@ -1002,6 +1002,143 @@ static void a_near_link_that_cannot_be_written_is_made_anew(void **state)
     HEARD(0, "OPEN 5 3 {resumed}");
 }
 
+/* -- churn ------------------------------------------------------------------------------------- */
+
+/* What a correct gateway may say to the handler, kept as simply as can be. */
+struct twin {
+    bool is_open[64];      /* by handle */
+    uint64_t sequence[64]; /* of the last MSG */
+    uint64_t last;         /* delivery number */
+    uint64_t todo[4096];   /* not acknowledged */
+    size_t n_todo;
+    struct buf out;
+};
+
+static void twin_takes(struct twin *twin, const struct link_verb *verb)
+{
+    uint64_t number = 0;
+    uint64_t handle = 0;
+    uint64_t sequence = 0;
+    if (verb->id != LINK_OPEN && verb->id != LINK_MSG && verb->id != LINK_CLOSE) {
+        return;
+    }
+    assert_int_equal(link_arg_u64(verb->args[0], UINT64_MAX, &number), ERR_OK);
+    assert_int_equal(link_arg_u64(verb->args[1], N_OF(twin->is_open) - 1, &handle), ERR_OK);
+    assert_true(number == ++twin->last);
+    assert_true(twin->n_todo < N_OF(twin->todo));
+    twin->todo[twin->n_todo++] = number;
+    assert_int_equal(twin->is_open[handle], verb->id != LINK_OPEN);
+    if (verb->id == LINK_MSG) {
+        /* The client numbers its messages itself, too. */
+        assert_int_equal(link_arg_u64(verb->args[2], UINT64_MAX, &sequence), ERR_OK);
+        char want[32];
+        int n = snprintf(want, sizeof want, "%llu", (unsigned long long)sequence);
+        check_span("payload", verb->payload, span_of(want, (size_t)n));
+        assert_true(twin->sequence[handle] == 0 || sequence == twin->sequence[handle] + 1);
+        twin->sequence[handle] = sequence;
+    } else {
+        twin->is_open[handle] = verb->id == LINK_OPEN;
+        twin->sequence[handle] = 0;
+    }
+}
+
+/* Hears all, finishes about one of `n_kept` deliveries, in any order. */
+static void twin_serves(struct twin *twin, struct test_random *random, size_t n_kept)
+{
+    struct span rest = scripted_written(&handlers[0].io);
+    while (rest.len != 0) {
+        struct link_verb verb;
+        struct fault fault = {0};
+        size_t used = 0;
+        size_t needed = 0;
+        assert_int_equal(link_frame_parse(rest, 1 << 20, &verb, &used, &needed, &fault), ERR_OK);
+        twin_takes(twin, &verb);
+        rest = span_skip(rest, used);
+    }
+    scripted_forget_written(&handlers[0].io);
+    buf_clear(&twin->out);
+    for (size_t i = twin->n_todo; i > 0; i--) {
+        if (test_below(random, n_kept) == 0) {
+            assert_int_equal(link_put(&twin->out, "DONE", &twin->todo[i - 1], 1, SPAN_NONE),
+                             ERR_OK);
+            twin->todo[i - 1] = twin->todo[--twin->n_todo];
+        }
+    }
+    if (buf_len(&twin->out) != 0) {
+        feed(0, buf_span(&twin->out));
+    }
+}
+
+static void churn_step(struct test_random *random, unsigned *said)
+{
+    size_t i = test_below(random, N_SESSIONS);
+    switch (test_below(random, 40)) {
+    case 0:
+        if (sessions[i] != NULL) {
+            client_leaves((int)i);
+            sessions[i] = NULL;
+        }
+        break;
+    case 1:
+        if (test_below(random, 20) == 0 && near_link() != NULL) {
+            link_close(near_link());
+        }
+        break;
+    case 2:
+        pass(RELAY_RETRY_MS / 4);
+        break;
+    default:
+        if (sessions[i] == NULL) {
+            open_session((int)i, (unsigned)test_below(random, N_WORKERS));
+            said[i] = 0;
+        } else {
+            char text[32];
+            (void)snprintf(text, sizeof text, "%u", ++said[i]);
+            client_says((int)i, text);
+        }
+        break;
+    }
+    turn((unsigned)test_below(random, N_WORKERS));
+}
+
+static void whatever_happens_the_handler_hears_what_it_should(void **state)
+{
+    (void)state;
+    static struct twin twin;
+    struct test_random random = {88172645463325252ULL};
+    unsigned said[N_SESSIONS] = {0};
+    memset(&twin, 0, sizeof twin);
+    memset(sessions, 0, sizeof sessions);
+    buf_init(&twin.out, 1 << 20);
+    opts[FAR].link.window_bytes = 600;
+    opts[FAR].link.timeout_ms = 1U << 30; /* time jumps */
+    connect_handler(0, FAR);
+    for (int i = 0; i < 6000; i++) {
+        churn_step(&random, said);
+        twin_serves(&twin, &random, 8);
+        carriers.len = 0;
+    }
+    for (size_t i = 0; i < N_SESSIONS; i++) {
+        if (sessions[i] != NULL) {
+            client_leaves((int)i);
+        }
+    }
+    for (int i = 0; i < 200; i++) {
+        turn(NEAR);
+        turn(FAR);
+        twin_serves(&twin, &random, 1);
+    }
+    for (size_t i = 0; i < N_OF(twin.is_open); i++) {
+        assert_false(twin.is_open[i]);
+    }
+    assert_int_equal(far_link()->n_sessions, 0);
+    assert_true(far_link()->unacked_bytes == 0);
+    assert_true(near_link() == NULL || near_link()->unacked_bytes == 0);
+    assert_true(twin.last > 3000);
+    assert_in_range(n_spreads, 3, 50);
+    buf_fini(&twin.out);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1037,6 +1174,7 @@ int main(void)
         TEST(frames_come_in_any_pieces),
         TEST(a_relay_that_cannot_be_written_is_made_anew),
         TEST(a_near_link_that_cannot_be_written_is_made_anew),
+        TEST(whatever_happens_the_handler_hears_what_it_should),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
