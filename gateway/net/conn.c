@@ -100,12 +100,23 @@ static void leave_loop(struct conn *conn)
     turn_schedule(&kit->turn, TURN_REAP, &conn->task, reap);
 }
 
+/* A stream cut in its middle ends by RST: a FIN would make it look whole, and what the kernel has
+ * taken for a peer that reads nothing would stay there for minutes after the close. */
+static void reset_if_cut(const struct conn *conn)
+{
+    if (conn->fd >= 0 && buf_len(&conn->out) != 0) {
+        const struct linger none = {.l_onoff = 1};
+        (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    }
+}
+
 static void die(struct conn *conn)
 {
     if (conn->state == DEAD) {
         return;
     }
     leave_loop(conn);
+    reset_if_cut(conn);
     conn->io->close(conn);
     if (conn->peers != NULL) {
         peers_leave(conn->peers, &conn->peer);

@@ -7,8 +7,10 @@
  * All I/O goes through `conn_io` (plain here; TLS and a scripted one for tests and fuzzing fit the
  * same slot). An idle connection holds one libevent event and no buffers. A connection ends by
  * conn_close (polite: output flushed, FIN, then a bounded drain, so that no RST destroys what the
- * peer has not read) or conn_abort; memory goes at the end of the turn. Reading can be paused; even
- * then a reset or a hang-up is noticed, while a FIN waits behind the bytes that came before it.
+ * peer has not read) or conn_abort; memory goes at the end of the turn. One that ends before all of
+ * its output has left ends by RST, so that nobody takes the part for the whole. Reading can be
+ * paused; even then a reset or a hang-up is noticed, while a FIN waits behind the bytes that came
+ * before it.
  * Deadlines: a peer that takes less than CONN_MIN_RATE of what waits for it within the write
  * timeout is cut.
  *

@@ -4,6 +4,7 @@
  * makes the loop spin.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -1159,6 +1160,35 @@ static void a_blocked_writer_goes_on_when_the_peer_reads(void **state)
     heard(&pair.tap, "drained ");
 }
 
+/* The error that a peer hears, which reads nothing more; 0 = a FIN or nothing. */
+static int error_at_peer(void)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    assert_int_equal(getsockopt(pair.peer, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    return error;
+}
+
+static void a_stream_cut_in_its_middle_ends_by_reset(void **state)
+{
+    (void)state;
+    block_output();
+    conn_abort(pair.conn);
+    assert_int_equal(error_at_peer(), ECONNRESET);
+}
+
+static void a_stream_that_has_left_whole_ends_by_fin(void **state)
+{
+    (void)state;
+    char bytes[8];
+    assert_int_equal(conn_write(pair.conn, SPAN_LIT("whole")), ERR_OK);
+    stays_calm();
+    conn_abort(pair.conn);
+    assert_int_equal(error_at_peer(), 0);
+    assert_int_equal(recv(pair.peer, bytes, sizeof bytes, 0), 5);
+    assert_int_equal(recv(pair.peer, bytes, sizeof bytes, 0), 0);
+}
+
 static void a_write_into_a_hung_up_socket_ends_it(void **state)
 {
     (void)state;
@@ -1241,6 +1271,8 @@ int main(void)
         ON_TCP(a_blocked_writer_does_not_spin),
         ON_TCP(a_blocked_close_does_not_spin),
         ON_TCP(a_blocked_writer_goes_on_when_the_peer_reads),
+        ON_TCP(a_stream_cut_in_its_middle_ends_by_reset),
+        ON_TCP(a_stream_that_has_left_whole_ends_by_fin),
         ON_UNIX(a_write_into_a_hung_up_socket_ends_it),
         ON_TCP(a_descriptor_that_cannot_be_watched_is_an_end),
     };
