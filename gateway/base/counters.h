@@ -11,6 +11,7 @@
 /* X(name, help) */
 #define COUNTER_MAP(X)                                                                             \
     X(connections_accepted, "Connections taken from the listeners")                                \
+    X(connections_refused, "Connections closed at once for limits.connections*")                   \
     X(connections_open, "Connections open now")                                                    \
     X(connections_moved, "Connections taken over from another worker")                             \
     X(requests, "HTTP requests served here")                                                       \

@@ -233,7 +233,7 @@ static void on_ready(void *ctx, struct link *link)
     struct binds *binds = ctx;
     offer_waiting(binds);
     if (binds->spread != NULL && binds->kit->n_workers > 1 && !link->opts->is_relay) {
-        link->relays = relays_create(link, binds->spread, binds->spread_ctx);
+        link->relays = relays_create(link, binds->spread, binds->hooks_ctx);
         if (link->relays != NULL && binds->is_draining) {
             relays_stop_retrying(link->relays);
         }
@@ -289,12 +289,20 @@ static void on_room(void *ctx, struct link *link)
     }
 }
 
+static void tell_unlinked(const struct binds *binds, const struct link_opts *opts)
+{
+    if (!opts->is_relay && binds->on_unlinked != NULL) {
+        binds->on_unlinked(binds->hooks_ctx);
+    }
+}
+
 static void on_gone(void *ctx, struct link *link)
 {
     struct binds *binds = ctx;
     TAILQ_REMOVE(&binds->links, link, next);
     relays_destroy(link->relays);
     link->relays = NULL;
+    tell_unlinked(binds, link->opts);
     offer_waiting(binds);
 }
 
@@ -493,6 +501,8 @@ static void accept_with(struct binds *binds, struct conn *conn, const struct lin
     struct link *link = NULL;
     if (link_create(binds->kit, conn, opts, &link_owner_ops, binds, &link) == ERR_OK) {
         TAILQ_INSERT_TAIL(&binds->links, link, next);
+    } else {
+        tell_unlinked(binds, opts);
     }
 }
 

@@ -50,7 +50,9 @@ struct binds {
     /* Set by the server where there are several workers: hands the other end of a relay to one of
      * them, which calls binds_accept_relay. */
     relay_spread_fn *spread;
-    void *spread_ctx;
+    /* Likewise: a link that binds_accept was given has ended, or could not be made. */
+    void (*on_unlinked)(void *ctx);
+    void *hooks_ctx;
     struct link_list links;
     struct binding_list waiting; /* WAITING, in order of time */
     struct binding_list blocked; /* BOUND with messages that found no room */

@@ -133,7 +133,7 @@ enum err compose_create(const struct config *config, struct composed **out)
         .link = {.max_frame_bytes = max_frame,
                  .window_bytes = config->handlers_window_bytes,
                  .timeout_ms = (uint32_t)config->handlers_timeout_ms,
-                 .n_workers = COMPOSE_WORKERS,
+                 .n_workers = config->workers,
                  .version = POSTERN_VERSION},
         .grace_ms = (uint32_t)config->handlers_grace_ms,
         .pending_bytes = config->handlers_pending_bytes,

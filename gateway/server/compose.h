@@ -14,10 +14,6 @@
 struct config;
 struct sockjs_opts;
 
-enum {
-    COMPOSE_WORKERS = 1 /* that this version starts, whatever "workers" says */
-};
-
 struct composed {
     const struct config *config;
     struct router router;

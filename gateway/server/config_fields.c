@@ -155,7 +155,9 @@ const struct config_field config_fields[] = {
      RANGE(1, 10000000),
      .fallback = "100000",
      IN_TOP(max_connections),
-     .help = "Open client connections; above, new ones are refused. Answers connection floods."},
+     .help =
+         "Open client connections, or what the descriptor limit leaves after some for handlers; "
+         "above, new ones are closed at once. Answers connection floods."},
     {.path = "limits.connections_per_address",
      .type = CONFIG_TYPE_UNSIGNED,
      RANGE(0, 10000000),

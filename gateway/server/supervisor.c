@@ -13,26 +13,35 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "net/listener.h"
+#include "net/peers.h"
 #include "net/tls.h"
 #include "server/compose.h"
 #include "server/config.h"
 #include "server/worker.h"
 
 enum {
-    MAX_LISTENERS = 16
+    MAX_LISTENERS = 16,        /* of each kind */
+    RESERVED_DESCRIPTORS = 32, /* never for clients: handlers, their relays, files */
+    RESERVED_PER_WORKER = 16,  /* likewise: loop, mailbox, listeners, relays */
+};
+
+/* The sockets of one list of addresses. */
+struct listen_set {
+    int *fds;   /* address by address, for each one socket per worker; -1 = the worker's now */
+    unsigned n; /* addresses */
 };
 
 struct supervisor {
     const struct config *config;
     struct composed *composed;
-    struct worker **workers;
-    unsigned n_workers; /* started */
-    int listen_fds[MAX_LISTENERS];
-    unsigned n_listen_fds;
-    int tls_fds[MAX_LISTENERS];
-    unsigned n_tls_fds;
-    struct tls_server *tls;
+    struct peers *peers;
+    unsigned n_workers;
+    struct worker **workers; /* n_workers; NULL = not created */
+    struct listen_set plain;
+    struct listen_set tls;
+    struct tls_server **tls_servers; /* n_workers, or NULL without TLS */
     int handlers_fd;
+    unsigned n_started;
     atomic_uint n_ended;
     pid_t pid;
 };
@@ -43,30 +52,62 @@ static void complain(const char *what, const char *where, enum err why, const ch
                   why == ERR_CONFIG ? "not a usable address" : strerror(errno), hint);
 }
 
-static bool bind_list(const struct config_strings *list, int fds[MAX_LISTENERS], unsigned *n)
+static bool say_no_memory(void)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        const char *address = list->items[i];
-        if (*n == MAX_LISTENERS) {
-            (void)fprintf(stderr, "posternd: at most %d addresses to listen on\n", MAX_LISTENERS);
-            return false;
-        }
-        enum err e = listener_bind_tcp(span_str(address), &fds[*n], 1);
+    (void)fprintf(stderr, "posternd: out of memory at start\n");
+    return false;
+}
+
+static bool bind_list(const struct supervisor *s, const struct config_strings *list,
+                      struct listen_set *set)
+{
+    if (list->n > MAX_LISTENERS) {
+        (void)fprintf(stderr, "posternd: at most %d addresses to listen on\n", MAX_LISTENERS);
+        return false;
+    }
+    set->fds = mem_new(list->n + 1, s->n_workers * sizeof *set->fds);
+    if (set->fds == NULL) {
+        return say_no_memory();
+    }
+    for (; set->n < list->n; set->n++) {
+        const char *address = list->items[set->n];
+        enum err e =
+            listener_bind_tcp(span_str(address), &set->fds[set->n * s->n_workers], s->n_workers);
         if (e != ERR_OK) {
             complain("listen on", address, e,
                      "choose another with --listen or \"listen\" in the config file; "
                      "ports below 1024 need the right to bind them");
             return false;
         }
-        (*n)++;
     }
     return true;
 }
 
 static bool bind_clients(struct supervisor *s)
 {
-    return bind_list(&s->config->listen, s->listen_fds, &s->n_listen_fds) &&
-           bind_list(&s->config->tls_listen, s->tls_fds, &s->n_tls_fds);
+    return bind_list(s, &s->config->listen, &s->plain) &&
+           bind_list(s, &s->config->tls_listen, &s->tls);
+}
+
+/* The sockets of one worker: it closes them from now on. */
+static void take_fds(const struct supervisor *s, struct listen_set *set, unsigned worker,
+                     int out[MAX_LISTENERS])
+{
+    for (unsigned i = 0; i < set->n; i++) {
+        int *fd = &set->fds[i * s->n_workers + worker];
+        out[i] = *fd;
+        *fd = -1;
+    }
+}
+
+static void close_set(const struct supervisor *s, struct listen_set *set)
+{
+    for (unsigned i = 0; i < set->n * s->n_workers; i++) {
+        if (set->fds[i] >= 0) {
+            (void)close(set->fds[i]);
+        }
+    }
+    mem_free(set->fds);
 }
 
 static bool load_tls(struct supervisor *s)
@@ -77,12 +118,20 @@ static bool load_tls(struct supervisor *s)
     if (s->config->tls_listen.n == 0) {
         return true;
     }
+    s->tls_servers = mem_new(s->n_workers, sizeof(struct tls_server *));
+    if (s->tls_servers == NULL) {
+        return say_no_memory();
+    }
     rand_bytes(&rand, keys.bytes, sizeof keys.bytes);
-    if (tls_server_create(s->config->tls_cert, s->config->tls_key, &keys, &s->tls, why) != ERR_OK) {
-        (void)fprintf(
-            stderr, "posternd: %s\n          see \"tls.cert\" and \"tls.key\" in the config file\n",
-            why);
-        return false;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        if (tls_server_create(s->config->tls_cert, s->config->tls_key, &keys, &s->tls_servers[i],
+                              why) != ERR_OK) {
+            (void)fprintf(
+                stderr,
+                "posternd: %s\n          see \"tls.cert\" and \"tls.key\" in the config file\n",
+                why);
+            return false;
+        }
     }
     return true;
 }
@@ -103,18 +152,45 @@ static bool bind_handlers(struct supervisor *s)
     return true;
 }
 
-/* 10,000 sessions need 10,000 descriptors, and the soft limit is 1,024 on most systems. */
-static void raise_descriptor_limit(void)
+/* 10,000 sessions need 10,000 descriptors, and the soft limit is 1,024 on most systems. Returns the
+ * limit. */
+static uint64_t raise_descriptor_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return UINT64_MAX;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
         rlim_t before = limit.rlim_cur;
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
             LOG(LOG_INFO, "descriptor limit raised", "from=%llu to=%llu",
                 (unsigned long long)before, (unsigned long long)limit.rlim_cur);
+        } else {
+            limit.rlim_cur = before;
         }
     }
+    return limit.rlim_cur;
+}
+
+/* Clients may not take the descriptors that handlers, relays and files need: a daemon that cannot
+ * accept its handler any more serves nobody. */
+static bool create_peers(struct supervisor *s, uint64_t n_descriptors)
+{
+    struct peers_limits limits = {.max_total = s->config->max_connections,
+                                  .max_per_address =
+                                      (uint32_t)s->config->max_connections_per_address};
+    uint64_t reserve = RESERVED_DESCRIPTORS + (uint64_t)s->n_workers * RESERVED_PER_WORKER;
+    if (reserve > n_descriptors / 2) {
+        reserve = n_descriptors / 2;
+    }
+    if (limits.max_total > n_descriptors - reserve) {
+        limits.max_total = n_descriptors - reserve;
+        LOG(LOG_INFO, "fewer clients than limits.connections",
+            "clients=%llu descriptors=%llu hint=\"raise LimitNOFILE (ulimit -n)\"",
+            (unsigned long long)limits.max_total, (unsigned long long)n_descriptors);
+    }
+    return peers_create(&limits, &s->peers) == ERR_OK || say_no_memory();
 }
 
 static void on_worker_ended(void *ctx)
@@ -124,33 +200,49 @@ static void on_worker_ended(void *ctx)
     (void)kill(s->pid, SIGCHLD); /* wakes wait_for_end; SIGCHLD is blocked and only waited for */
 }
 
+static enum err create_worker(struct supervisor *s, unsigned id, struct hash_key owner_key)
+{
+    int plain_fds[MAX_LISTENERS];
+    int tls_fds[MAX_LISTENERS];
+    take_fds(s, &s->plain, id, plain_fds);
+    take_fds(s, &s->tls, id, tls_fds);
+    const struct worker_birth birth = {.id = id,
+                                       .n_workers = s->n_workers,
+                                       .all = s->workers,
+                                       .owner_key = owner_key,
+                                       .composed = s->composed,
+                                       .peers = s->peers,
+                                       .listen_fds = plain_fds,
+                                       .n_listen_fds = s->plain.n,
+                                       .tls_fds = tls_fds,
+                                       .n_tls_fds = s->tls.n,
+                                       .tls = s->tls_servers,
+                                       .handlers_fd = id == 0 ? s->handlers_fd : -1,
+                                       .on_ended = on_worker_ended,
+                                       .ctx = s};
+    if (id == 0) {
+        s->handlers_fd = -1; /* the worker's now */
+    }
+    return worker_create(&birth, &s->workers[id]);
+}
+
 static bool start_workers(struct supervisor *s)
 {
     struct rand rand = {0};
     struct hash_key owner_key;
     rand_bytes(&rand, &owner_key, sizeof owner_key);
-    struct worker_birth birth = {.n_workers = COMPOSE_WORKERS,
-                                 .owner_key = owner_key,
-                                 .composed = s->composed,
-                                 .listen_fds = s->listen_fds,
-                                 .n_listen_fds = s->n_listen_fds,
-                                 .tls_fds = s->tls_fds,
-                                 .n_tls_fds = s->n_tls_fds,
-                                 .tls = s->tls,
-                                 .handlers_fd = s->handlers_fd,
-                                 .on_ended = on_worker_ended,
-                                 .ctx = s};
-    s->workers = mem_new(birth.n_workers, sizeof(struct worker *));
-    enum err e = s->workers == NULL ? ERR_NOMEM : worker_create(&birth, &s->workers[0]);
-    s->n_listen_fds = 0; /* the worker's now */
-    s->n_tls_fds = 0;
-    s->handlers_fd = -1;
-    if (e == ERR_OK) {
-        s->n_workers = 1;
-        e = worker_start(s->workers[0]);
+    s->workers = mem_new(s->n_workers, sizeof(struct worker *));
+    enum err e = s->workers == NULL ? ERR_NOMEM : ERR_OK;
+    for (unsigned i = 0; i < s->n_workers && e == ERR_OK; i++) {
+        e = create_worker(s, i, owner_key);
+    }
+    /* Each may write to any other from its first turn on. */
+    while (s->n_started < s->n_workers && e == ERR_OK) {
+        e = worker_start(s->workers[s->n_started]);
+        s->n_started += e == ERR_OK;
     }
     if (e != ERR_OK) {
-        (void)fprintf(stderr, "posternd: cannot start a worker: %s\n", err_text(e));
+        (void)fprintf(stderr, "posternd: cannot start %u workers: %s\n", s->n_workers, err_text(e));
         return false;
     }
     return true;
@@ -168,10 +260,17 @@ static void block_signals(sigset_t *set)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+static void stop_workers(struct supervisor *s, uint64_t drain_ms)
+{
+    for (unsigned i = 0; i < s->n_started; i++) {
+        worker_stop(s->workers[i], drain_ms);
+    }
+}
+
 static void wait_for_end(struct supervisor *s, const sigset_t *set)
 {
     bool is_stopping = false;
-    while (atomic_load(&s->n_ended) < s->n_workers) {
+    while (atomic_load(&s->n_ended) < s->n_started) {
         int sig = sigwaitinfo(set, NULL);
         if (sig == SIGHUP) {
             LOG(LOG_WARN, "SIGHUP ignored", "hint=\"this version reads its config at start only\"");
@@ -179,32 +278,43 @@ static void wait_for_end(struct supervisor *s, const sigset_t *set)
             uint64_t drain_ms = is_stopping || sig == SIGINT ? 0 : s->config->drain_ms;
             LOG(LOG_INFO, "stopping", "drain_ms=%llu", (unsigned long long)drain_ms);
             is_stopping = true;
-            for (unsigned i = 0; i < s->n_workers; i++) {
-                worker_stop(s->workers[i], drain_ms);
-            }
+            stop_workers(s, drain_ms);
         }
     }
 }
 
+/* All are joined before the first is freed: letters may be on the way to it, and connections that
+ * were born with its TLS context may be anywhere. */
+static void end_workers(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->n_started; i++) {
+        worker_join(s->workers[i]);
+    }
+    for (unsigned i = 0; s->workers != NULL && i < s->n_workers; i++) {
+        if (s->workers[i] != NULL) {
+            worker_destroy(s->workers[i]);
+        }
+    }
+    mem_free(s->workers);
+}
+
 static void clean_up(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        worker_destroy(s->workers[i]);
-    }
-    for (unsigned i = 0; i < s->n_listen_fds; i++) {
-        (void)close(s->listen_fds[i]);
-    }
-    for (unsigned i = 0; i < s->n_tls_fds; i++) {
-        (void)close(s->tls_fds[i]);
-    }
+    end_workers(s);
+    close_set(s, &s->plain);
+    close_set(s, &s->tls);
     if (s->handlers_fd >= 0) {
         (void)close(s->handlers_fd);
     }
-    if (s->tls != NULL) {
-        tls_server_destroy(
-            s->tls); /* after every worker: an SSL keeps the context it was born with */
+    for (unsigned i = 0; s->tls_servers != NULL && i < s->n_workers; i++) {
+        if (s->tls_servers[i] != NULL) {
+            tls_server_destroy(s->tls_servers[i]);
+        }
     }
-    mem_free(s->workers);
+    mem_free(s->tls_servers);
+    if (s->peers != NULL) {
+        peers_destroy(s->peers);
+    }
     if (s->composed != NULL) {
         compose_destroy(s->composed);
     }
@@ -217,30 +327,28 @@ static const char *first_of(const struct config_strings *list)
 
 int supervisor_run(const struct config *config, void (*on_ready)(const struct config *config))
 {
-    struct supervisor s = {.config = config, .handlers_fd = -1, .pid = getpid()};
+    struct supervisor s = {
+        .config = config, .n_workers = config->workers, .handlers_fd = -1, .pid = getpid()};
     sigset_t set;
     block_signals(&set);
     log_set_level(config->log_level);
-    raise_descriptor_limit();
+    uint64_t n_descriptors = raise_descriptor_limit();
     bool has_socket = false;
     int code = 1;
     if (compose_create(config, &s.composed) != ERR_OK) {
-        (void)fprintf(stderr, "posternd: out of memory at start\n");
-    } else if (load_tls(&s) && bind_clients(&s) && (has_socket = bind_handlers(&s)) &&
-               start_workers(&s)) {
+        (void)say_no_memory();
+    } else if (create_peers(&s, n_descriptors) && load_tls(&s) && bind_clients(&s) &&
+               (has_socket = bind_handlers(&s)) && start_workers(&s)) {
         LOG(LOG_INFO, "ready", "listen=%s tls=%s handlers=%s mounts=%zu workers=%u",
             first_of(&config->listen), first_of(&config->tls_listen), config->handlers_socket,
             config->n_mounts, s.n_workers);
-        if (config->workers > COMPOSE_WORKERS) {
-            LOG(LOG_WARN, "one worker is started",
-                "workers=%u hint=\"more come with a later version\"", config->workers);
-        }
         if (on_ready != NULL) {
             on_ready(config);
         }
         wait_for_end(&s, &set);
         code = 0;
     }
+    stop_workers(&s, 0); /* those that were started before one could not be */
     clean_up(&s);
     if (has_socket) {
         (void)unlink(config->handlers_socket);

@@ -1,107 +1,21 @@
 /* worker: see worker.h. */
 #include "server/worker.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
-#include "base/kit.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "edge/admit.h"
-#include "edge/bind.h"
-#include "http/http_conn.h"
 #include "net/conn.h"
-#include "net/listener.h"
 #include "net/loop.h"
-#include "net/mailbox.h"
 #include "net/tls.h"
 #include "server/assets.h"
 #include "server/config.h"
+#include "server/worker_internal.h"
 
 enum {
-    MAX_LISTENERS = 32,
     GOODBYE_LOOK_MS = 20,   /* how often a draining worker looks whether it is done */
     GOODBYE_LEAST_MS = 100, /* what was said last must reach the kernel's buffers */
 };
-
-struct worker {
-    struct kit kit;
-    struct loop *loop;
-    struct mailbox *mailbox;
-    const struct composed *composed;
-    struct http_server http;
-    struct binds binds;
-    struct admit admit;
-    struct listener *listeners[MAX_LISTENERS];
-    unsigned n_listeners;
-    struct listener *handlers;
-    struct tls_server *tls;
-    struct timer drain;
-    uint64_t drain_start_ms;
-    uint64_t drain_end_ms;
-    bool is_draining;
-    bool has_thread;
-    pthread_t thread;
-    void (*on_ended)(void *ctx);
-    void *ctx;
-};
-
-/* -- accepting -------------------------------------------------------------------------------- */
-
-/* Whether there is room for one more; else `fd` is closed and the client may try again. */
-static bool admit_client(struct worker *w, int fd)
-{
-    const struct counters *counters = &w->kit.counters;
-    uint64_t n_clients = counters->connections_open - counters->links_open - counters->relays_open;
-    if (n_clients < w->composed->config->max_connections) {
-        return true;
-    }
-    (void)close(fd); /* the cap that keeps the daemon alive */
-    return false;
-}
-
-static void serve_client(struct worker *w, int fd, const struct conn_io *io, void *io_state,
-                         const struct conn_peer *peer)
-{
-    struct conn *conn = NULL;
-    const struct conn_opts opts = {.write_timeout_ms = w->composed->write_timeout_ms};
-    if (conn_create(w->loop, fd, io, io_state, &opts, peer, &conn) == ERR_OK) {
-        (void)!http_conn_create(&w->http, conn);
-    }
-}
-
-static void on_client(void *ctx, int fd, const struct conn_peer *peer)
-{
-    struct worker *w = ctx;
-    if (admit_client(w, fd)) {
-        serve_client(w, fd, &conn_io_plain, NULL, peer);
-    }
-}
-
-static void on_tls_client(void *ctx, int fd, const struct conn_peer *peer)
-{
-    struct worker *w = ctx;
-    if (!admit_client(w, fd)) {
-        return;
-    }
-    void *io_state = tls_accept(w->tls, fd);
-    if (io_state == NULL) {
-        w->kit.counters.out_of_memory++;
-        (void)close(fd);
-        return;
-    }
-    serve_client(w, fd, &conn_io_tls, io_state, peer);
-}
-
-static void on_handler(void *ctx, int fd, const struct conn_peer *peer)
-{
-    struct worker *w = ctx;
-    struct conn *conn = NULL;
-    const struct conn_opts opts = {.write_timeout_ms = w->composed->binds.write_timeout_ms};
-    if (conn_create(w->loop, fd, &conn_io_plain, NULL, &opts, peer, &conn) == ERR_OK) {
-        binds_accept(&w->binds, conn);
-    }
-}
 
 static void stop_listening(struct worker *w)
 {
@@ -187,7 +101,7 @@ static enum err listen_on_fds(struct worker *w, const int *fds, unsigned n,
 {
     enum err e = ERR_OK;
     for (unsigned i = 0; i < n; i++) {
-        if (e != ERR_OK || w->n_listeners == MAX_LISTENERS) {
+        if (e != ERR_OK || w->n_listeners == WORKER_MAX_LISTENERS) {
             (void)close(fds[i]);
             e = e != ERR_OK ? e : ERR_LIMIT;
             continue;
@@ -202,14 +116,14 @@ static enum err listen_on_fds(struct worker *w, const int *fds, unsigned n,
 
 static enum err listen_on(struct worker *w, const struct worker_birth *birth)
 {
-    enum err plain = listen_on_fds(w, birth->listen_fds, birth->n_listen_fds, on_client);
-    enum err e = listen_on_fds(w, birth->tls_fds, birth->n_tls_fds, on_tls_client);
+    enum err plain = listen_on_fds(w, birth->listen_fds, birth->n_listen_fds, worker_on_client);
+    enum err e = listen_on_fds(w, birth->tls_fds, birth->n_tls_fds, worker_on_tls_client);
     e = plain != ERR_OK ? plain : e;
     if (birth->handlers_fd >= 0) {
         if (e != ERR_OK) {
             (void)close(birth->handlers_fd);
         } else {
-            e = listener_create(w->loop, birth->handlers_fd, on_handler, w, &w->handlers);
+            e = listener_create(w->loop, birth->handlers_fd, worker_on_handler, w, &w->handlers);
         }
     }
     return e;
@@ -222,17 +136,24 @@ enum err worker_create(const struct worker_birth *birth, struct worker **out)
         return ERR_NOMEM;
     }
     w->composed = birth->composed;
+    w->all = birth->all;
+    w->peers = birth->peers;
     w->on_ended = birth->on_ended;
     w->ctx = birth->ctx;
     w->tls = birth->tls;
     kit_init(&w->kit, birth->id, birth->n_workers, birth->owner_key, kit_clock_ms());
     timer_init(&w->drain, on_drain_look);
     binds_init(&w->binds, &w->kit, &birth->composed->binds);
+    w->binds.spread = worker_spread;
+    w->binds.on_unlinked = worker_on_unlinked;
+    w->binds.hooks_ctx = w;
     enum err e = admit_init(&w->admit, &w->kit, &birth->composed->router, &w->binds);
     if (e == ERR_OK) {
         w->admit.other = assets_serve;
         w->admit.other_ctx = birth->composed->config->demo ? w : NULL;
         http_server_init(&w->http, &w->kit, &birth->composed->http, admit_request, &w->admit);
+        w->http.on_move = worker_move;
+        w->http.move_ctx = w;
         e = loop_create(&w->kit, &w->loop);
     }
     if (e == ERR_OK) {
@@ -253,8 +174,9 @@ static void *run(void *ctx)
 {
     struct worker *w = ctx;
     loop_run(w->loop);
-    if (w->tls != NULL) {
-        tls_thread_stop(w->tls);
+    /* Connections born on any worker may have been served here. */
+    for (unsigned i = 0; w->tls != NULL && i < w->kit.n_workers; i++) {
+        tls_thread_stop(w->tls[i]);
     }
     w->on_ended(w->ctx);
     return NULL;
@@ -269,11 +191,16 @@ enum err worker_start(struct worker *w)
     return ERR_OK;
 }
 
-void worker_destroy(struct worker *w)
+void worker_join(struct worker *w)
 {
     if (w->has_thread) {
         (void)pthread_join(w->thread, NULL);
+        w->has_thread = false;
     }
+}
+
+void worker_destroy(struct worker *w)
+{
     if (w->loop != NULL) {
         stop_listening(w);
         timer_cancel(&w->kit.timers, &w->drain);
