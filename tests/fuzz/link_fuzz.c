@@ -37,8 +37,12 @@ enum {
     MAX_SINGLE_BYTES = 1024, /* more is cut into larger pieces than single bytes */
 };
 
+struct play;
+
 /* What bind would be. */
 struct slot {
+    struct link_owner owner;
+    struct play *play;
     bool is_open;
     uint32_t handle;
     uint64_t sequence;
@@ -73,10 +77,15 @@ static void on_ready(void *ctx, struct link *link)
     transcript_add(&p->said, "ready ");
 }
 
-static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
+static struct slot *slot_of(struct link_owner *owner)
 {
-    struct play *p = ctx;
-    const struct slot *s = slot;
+    return CONTAINER_OF(owner, struct slot, owner);
+}
+
+static void on_verb(struct link_owner *owner, const struct link_verb *verb)
+{
+    const struct slot *s = slot_of(owner);
+    struct play *p = s->play;
     must(p->link != NULL && p->was_ready && s->is_open, "verbs come for open slots");
     must(verb->id == LINK_MSG || verb->id == LINK_ACCEPT || verb->id == LINK_REJECT ||
              verb->id == LINK_KICK || verb->id == LINK_STATE,
@@ -90,10 +99,10 @@ static void on_verb(void *ctx, void *slot, const struct link_verb *verb)
     transcript_add(&p->said, ") ");
 }
 
-static void on_open_acked(void *ctx, void *slot)
+static void on_open_acked(struct link_owner *owner)
 {
-    struct play *p = ctx;
-    const struct slot *s = slot;
+    const struct slot *s = slot_of(owner);
+    struct play *p = s->play;
     must(s->is_open, "acknowledged OPENs are told for open slots");
     transcript_add(&p->said, "%d:acked ", (int)(s - p->slots));
 }
@@ -105,10 +114,9 @@ static void on_room(void *ctx, struct link *link)
     p->has_missed_room = false;
 }
 
-static void on_orphan(void *ctx, void *slot)
+static void on_orphan(struct link_owner *owner)
 {
-    struct slot *s = slot;
-    (void)ctx;
+    struct slot *s = slot_of(owner);
     must(s->is_open, "a slot is orphaned once");
     s->is_open = false;
 }
@@ -124,12 +132,33 @@ static void on_gone(void *ctx, struct link *link)
     transcript_add(&p->said, "gone ");
 }
 
-static const struct link_ops ops = {
-    .on_ready = on_ready,
+static void on_drain(void *ctx, struct link *link)
+{
+    struct play *p = ctx;
+    must(link == p->link && p->was_ready, "a ready link drains");
+    transcript_add(&p->said, "drain ");
+}
+
+static void on_done(void *ctx, struct link *link, unsigned source, uint32_t tag)
+{
+    (void)ctx;
+    (void)link;
+    (void)source;
+    (void)tag;
+    must(false, "nothing was tagged");
+}
+
+static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
-    .on_room = on_room,
     .on_orphan = on_orphan,
+};
+
+static const struct link_ops ops = {
+    .on_ready = on_ready,
+    .on_room = on_room,
+    .on_drain = on_drain,
+    .on_done = on_done,
     .on_gone = on_gone,
 };
 
@@ -247,7 +276,7 @@ static void own(struct play *p, struct script *s, unsigned what)
         return;
     }
     if (what == 5) {
-        enum err e = link_deliver_open(p->link, slot, SPAN_LIT("{}"), &slot->handle);
+        enum err e = link_deliver_open(p->link, &slot->owner, SPAN_LIT("{}"), &slot->handle);
         slot->is_open = e == ERR_OK;
         slot->sequence = 0;
         miss(p, e);
@@ -408,7 +437,9 @@ static void run(struct play *p, struct span in, bool is_single, struct transcrip
                                           .n_workers = 1,
                                           .version = "0"};
     struct script s = {in};
-    memset(p->slots, 0, sizeof p->slots);
+    for (unsigned i = 0; i < N_SLOTS; i++) {
+        p->slots[i] = (struct slot){.owner = {&slot_ops}, .play = p};
+    }
     p->has_missed_room = false;
     p->was_ready = false;
     transcript_clear(&p->said);

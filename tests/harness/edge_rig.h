@@ -555,6 +555,8 @@ static inline void edge_set_transport(struct edge_rig *r, enum sockjs_route rout
                                 .response_limit_bytes = 512,
                                 .max_message_bytes = EDGE_MAX_MESSAGE_BYTES,
                                 .max_fragments = 16,
+                                .message_timeout_ms = 25000,
+                                .min_rate_bytes_per_s = 4096,
                                 .dress = sockjs_dress,
                                 .dress_ctx = &r->sockjs};
 }
@@ -567,7 +569,8 @@ static inline void edge_make_mounts(struct edge_rig *r)
                                          .disconnect_delay_ms = 5000,
                                          .accept_timeout_ms = 10000,
                                          .queue_hard_bytes = 2 * EDGE_MAX_MESSAGE_BYTES,
-                                         .queue_soft_bytes = 256};
+                                         .queue_soft_bytes = 256,
+                                         .queue_soft_time_ms = 10000};
     for (unsigned i = 0; i < EDGE_N_MOUNTS; i++) {
         r->mounts[i] = (struct mount){.path = i == 0 ? SPAN_LIT("/e") : SPAN_LIT("/r"),
                                       .index = i,

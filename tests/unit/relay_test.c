@@ -96,7 +96,7 @@ static void start_worker(unsigned id)
                                    .write_timeout_ms = TIMEOUT_MS};
     binds_init(&binds[id], &rigs[id].kit, &opts[id]);
     binds[id].spread = spread;
-    binds[id].spread_ctx = &binds[id];
+    binds[id].hooks_ctx = &binds[id];
 }
 
 static int set_up(void **state)
@@ -116,7 +116,8 @@ static int set_up(void **state)
                                          .disconnect_delay_ms = 5000,
                                          .accept_timeout_ms = 10000,
                                          .queue_hard_bytes = HARD_BYTES,
-                                         .queue_soft_bytes = SOFT_BYTES};
+                                         .queue_soft_bytes = SOFT_BYTES,
+                                         .queue_soft_time_ms = 1000000};
     for (unsigned i = 0; i < N_WORKERS; i++) {
         start_worker(i);
     }

@@ -152,7 +152,8 @@ static void open_session(struct worker *w, int fd)
                                              .pong_timeout_ms = 10000,
                                              .disconnect_delay_ms = 5000,
                                              .queue_hard_bytes = 1 << 20,
-                                             .queue_soft_bytes = 1 << 20};
+                                             .queue_soft_bytes = 1 << 20,
+                                             .queue_soft_time_ms = 10000};
     static struct http1_head head;
     static const struct conn_peer peer = {.family = AF_UNIX};
     (void)fd;
