@@ -2,7 +2,19 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <string.h>
+
+void mem_return_large_blocks(void)
+{
+#ifdef __GLIBC__
+    /* glibc starts with the same value, but raises it to the size of any larger block that is
+     * freed, up to 32 MiB; setting it ends that. */
+    (void)mallopt(M_MMAP_THRESHOLD, MEM_LARGE_BYTES);
+#endif
+}
 
 void *mem_new(size_t n, size_t size)
 {

@@ -23,6 +23,15 @@
 #define MEM_IS_WATCHED 0
 #endif
 
+enum {
+    MEM_LARGE_BYTES = 128 << 10
+};
+
+/* Blocks from MEM_LARGE_BYTES on go back to the system when they are freed, also once such blocks
+ * have been in use: an attack by peers that do not read fills buffers once, and the process would
+ * keep that memory for good. Once, before any thread starts. */
+void mem_return_large_blocks(void);
+
 /* Zeroed memory for n objects of `size` bytes; NULL when out of memory or n * size overflows. */
 void *mem_new(size_t n, size_t size) MUST_CHECK;
 /* As realloc for `n` bytes (n > 0); on failure NULL, and the old block lives on. */

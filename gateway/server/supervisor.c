@@ -330,6 +330,7 @@ int supervisor_run(const struct config *config, void (*on_ready)(const struct co
     struct supervisor s = {
         .config = config, .n_workers = config->workers, .handlers_fd = -1, .pid = getpid()};
     sigset_t set;
+    mem_return_large_blocks();
     block_signals(&set);
     log_set_level(config->log_level);
     uint64_t n_descriptors = raise_descriptor_limit();
