@@ -34,6 +34,7 @@ IS_LONG = os.environ.get("POSTERN_LONG", "") not in ("", "0")
 SEED = int(os.environ.get("POSTERN_SEED", "1"))
 WORKERS = int(os.environ.get("POSTERN_WORKERS", "1"))
 PATIENCE = 10
+MOST_LATENCY_MS = 5000  # for machines that do much else; the aim is 50 on a calm one
 IP_BIND_ADDRESS_NO_PORT = 24  # not in Python's socket module
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:")
 WEBSOCKET_OPEN = (f"GET /echo/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -183,6 +184,7 @@ class Daemon:
 
     def __init__(self, build_dir, limits=None, disconnect_s=1, descriptors=None):
         self.build_dir = pathlib.Path(build_dir).resolve()
+        self.disconnect_s = disconnect_s
         self.folder = tempfile.mkdtemp(prefix="postern-siege.")
         self.path = os.path.join(self.folder, "h.sock")
         self.port, self.tls_port = free_port(), free_port()
@@ -242,6 +244,11 @@ class Daemon:
         """What is resident."""
         return int(pathlib.Path(f"/proc/{self.gateway.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
+    def peak_bytes(self):
+        """The most that has ever been resident."""
+        status = pathlib.Path(f"/proc/{self.gateway.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) << 10
+
     def cpu_s(self):
         words = pathlib.Path(f"/proc/{self.gateway.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
@@ -288,15 +295,21 @@ class Daemon:
         return context
 
 
-def check_aftermath(daemon, tally, seconds):
-    """After every attack: the daemon lives, has let go of all (within `seconds`), and ends well."""
+def check_aftermath(daemon, tally, seconds, most_left_bytes=None):
+    """After every attack: the daemon lives, has let go of all (within `seconds`; of the memory all but so much), and
+    ends well."""
     tally.note("the daemon lives", None if daemon.is_alive() else daemon.said()[-4000:])
     began, base = time.monotonic(), daemon.base_descriptors
     back = wait_until(lambda: daemon.n_descriptors() <= base, seconds)
     took = time.monotonic() - began
     tally.note(f"descriptors are back to {base} after {took:.1f} s", None if back else f"{daemon.n_descriptors()}")
-    time.sleep(max(0, began + seconds - time.monotonic()))
-    print(f"# memory after all: {daemon.memory_bytes() / (1 << 20):.1f} MiB, {daemon.base_bytes / (1 << 20):.1f} before")
+    time.sleep(daemon.disconnect_s + 0.5)
+    numbers = (daemon.base_bytes, daemon.peak_bytes(), daemon.memory_bytes())
+    words = "resident before %.1f, at most %.1f, after all %.1f MiB" % tuple(n / (1 << 20) for n in numbers)
+    if most_left_bytes is None:
+        print("# " + words)
+    else:
+        tally.note(words, None if numbers[2] - numbers[0] <= most_left_bytes else f"{most_left_bytes} may be left")
     n_sessions = daemon.count_sessions()
     tally.note("no session is left", None if n_sessions == 0 else f"{n_sessions}")
     code = daemon.end()
@@ -339,10 +352,10 @@ class FreshClient:
         out, _ = self.child.communicate()
         self.report = json.loads(out)
 
-    def note(self, tally, bound_ms=1000):
+    def note(self, tally):
         report = self.report
         words = f"worst {report['worst_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms of {report['n']}"
-        good = report["n"] > 0 and not report["errors"] and report["worst_ms"] <= bound_ms
+        good = report["n"] > 0 and not report["errors"] and report["worst_ms"] <= MOST_LATENCY_MS
         tally.note(f"a fresh client is served meanwhile: {words}", None if good else f"{report['errors'][:5]}")
 
 
