@@ -103,11 +103,13 @@ def tls_no_request(daemon, rng):
 
 
 def ask_for_much(daemon, path, n_times, power):
-    """From a second connection: `n_times` messages of 2^power bytes."""
+    """From a second connection: `n_times` messages of 2^power bytes. Slowly: what the handler has to send is no part of
+    the attack, and the fresh client's echo would wait behind it in the link."""
     sock = connect(daemon.port)
     for _ in range(n_times):
         send(sock, post(path + "/xhr_send", b'["%d"]' % power))
         yield from await_bytes(sock, b"\r\n\r\n")
+    yield sock, 0.05
     sock.close()
 
 
@@ -210,7 +212,7 @@ def gather(daemon, phase, watch, rng):
         watch.add(phase.peers[-1])
 
     before = daemon.memory_bytes()
-    swarm((one() for _ in range(N_PEERS)), 50)
+    swarm((one() for _ in range(N_PEERS)), 50 if phase.reads else 5)
     if not phase.reads:
         time.sleep(0.5)  # what was asked for is still on its way
     phase.grew_bytes = daemon.memory_bytes() - before
