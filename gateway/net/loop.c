@@ -37,9 +37,11 @@ enum err loop_create(struct kit *kit, struct loop **out)
     if (config == NULL) {
         goto fail;
     }
-    /* EV_CLOSED must work while reading is paused: a vanished peer is noticed at once. */
+    /* EV_CLOSED must work while reading is paused: a vanished peer is noticed at once. EV_ET is
+     * what epoll alone has: without it libevent would go on with poll(2) when the kernel gives no
+     * epoll, and paused connections would spin. */
     if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) != 0 ||
-        event_config_require_features(config, EV_FEATURE_EARLY_CLOSE) != 0) {
+        event_config_require_features(config, EV_FEATURE_EARLY_CLOSE | EV_FEATURE_ET) != 0) {
         goto fail;
     }
     e = ERR_IO;
@@ -48,7 +50,10 @@ enum err loop_create(struct kit *kit, struct loop **out)
         goto fail;
     }
     loop->wake = evtimer_new(loop->base, on_wake, loop);
-    if (loop->wake == NULL) {
+    /* Armed once for nothing: libevent keeps the memory that it takes for this, so that no deadline
+     * can be missed later for want of it. */
+    const struct timeval some = {.tv_sec = 1};
+    if (loop->wake == NULL || evtimer_add(loop->wake, &some) != 0 || evtimer_del(loop->wake) != 0) {
         goto fail;
     }
     event_config_free(config);

@@ -3,6 +3,7 @@
  * end. Real time: waits of some milliseconds; nothing asserts that something was quick.
  */
 #include <event2/event.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,19 @@
 #include "net/loop.h"
 
 static struct rig rig;
+
+/* libevent's heap. */
+static bool has_no_memory;
+
+static void *allocate(size_t n)
+{
+    return has_no_memory ? NULL : malloc(n);
+}
+
+static void *reallocate(void *block, size_t n)
+{
+    return has_no_memory ? NULL : realloc(block, n);
+}
 
 static int start(void **state)
 {
@@ -88,6 +102,32 @@ static void a_cancelled_deadline_costs_empty_turns_only(void **state)
     }
     assert_int_equal(none.at_ms, 0);
     assert_in_range(n_turns, 2, 12); /* no spin up to it */
+}
+
+static void on_nothing(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    (void)ctx;
+}
+
+static void a_deadline_needs_no_memory(void **state)
+{
+    (void)state;
+    struct alarm soon = {.stops = true};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    /* Something to wait for: without any event the loop does not sleep. */
+    struct event *event = event_new(loop_base(rig.loop), fds[0], EV_READ, on_nothing, NULL);
+    assert_int_equal(event_add(event, NULL), 0);
+    has_no_memory = true;
+    uint64_t at_ms = arm(&soon, 15);
+    loop_run(rig.loop); /* would hang here */
+    has_no_memory = false;
+    assert_true(soon.at_ms >= at_ms);
+    event_free(event);
+    assert_int_equal(close(fds[0]), 0);
+    assert_int_equal(close(fds[1]), 0);
 }
 
 static void without_waiting_a_turn_ends_at_once(void **state)
@@ -233,6 +273,7 @@ int main(void)
         ON_LOOP(a_deadline_ends_the_wait_and_is_never_early),
         ON_LOOP(an_earlier_deadline_moves_the_wake_up_forward),
         ON_LOOP(a_cancelled_deadline_costs_empty_turns_only),
+        ON_LOOP(a_deadline_needs_no_memory),
         ON_LOOP(without_waiting_a_turn_ends_at_once),
         ON_LOOP(what_a_turn_leaves_keeps_the_next_from_waiting),
         ON_LOOP(timers_run_before_the_turns_end),
@@ -241,5 +282,6 @@ int main(void)
         ON_LOOP(the_clock_is_read_once_a_turn_when_it_is_needed),
         ON_LOOP(between_turns_the_clock_is_the_last_turns),
     };
+    event_set_mem_functions(allocate, reallocate, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
