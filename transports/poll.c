@@ -24,14 +24,15 @@ enum err poll_open(struct http_req *req, const struct transport_opts *opts, stru
     return answer_attach(answer, session);
 }
 
-static void give(struct answer *answer, const struct span *pieces, size_t n)
+/* False: it did not leave, and never will. */
+static bool give(struct answer *answer, const struct span *pieces, size_t n)
 {
     struct http_resp *resp = answer->resp;
     http_resp_start(resp, 200);
     http_resp_fields(resp, answer->opts->costume->fields);
     http_resp_fields(resp, span_str(answer->fields));
     answer_release(answer);
-    http_resp_finish_pieces(resp, pieces, n);
+    return http_resp_finish_pieces(resp, pieces, n);
 }
 
 void poll_write(struct carrier *carrier, const struct frame *frame)
@@ -42,8 +43,8 @@ void poll_write(struct carrier *carrier, const struct frame *frame)
     }
     const struct costume *costume = answer->opts->costume;
     const struct span pieces[] = {costume->pre, frame->bytes, costume->post};
-    give(answer, pieces, 3);
-    answer_detach(answer, DETACH_ENDED);
+    bool is_given = give(answer, pieces, 3);
+    answer_detach(answer, is_given ? DETACH_ENDED : DETACH_LOST);
 }
 
 size_t poll_room(struct carrier *carrier)
@@ -58,6 +59,6 @@ void poll_finish(struct carrier *carrier, enum finish_why why, unsigned code, st
     (void)reason;
     struct answer *answer = answer_of(carrier);
     if (answer->resp != NULL) {
-        give(answer, NULL, 0);
+        (void)give(answer, NULL, 0);
     }
 }

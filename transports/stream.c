@@ -28,11 +28,12 @@ enum err stream_open(struct http_req *req, const struct transport_opts *opts,
     return answer_attach(answer, session);
 }
 
-static void end(struct answer *answer)
+/* False: what was not sent yet never will be. */
+static bool end(struct answer *answer)
 {
     struct http_resp *resp = answer->resp;
     answer_release(answer);
-    http_resp_end(resp);
+    return http_resp_end(resp);
 }
 
 void stream_write(struct carrier *carrier, const struct frame *frame)
@@ -52,8 +53,8 @@ void stream_write(struct carrier *carrier, const struct frame *frame)
         answer->left_bytes -= n;
         return;
     }
-    end(answer);
-    answer_detach(answer, DETACH_ENDED);
+    bool is_whole = end(answer);
+    answer_detach(answer, is_whole ? DETACH_ENDED : DETACH_LOST);
 }
 
 size_t stream_room(struct carrier *carrier)
@@ -69,6 +70,6 @@ void stream_finish(struct carrier *carrier, enum finish_why why, unsigned code, 
     (void)reason;
     struct answer *answer = answer_of(carrier);
     if (answer->resp != NULL) {
-        end(answer);
+        (void)end(answer);
     }
 }

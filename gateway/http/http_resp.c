@@ -107,16 +107,18 @@ void http_resp_fields(struct http_resp *resp, struct span lines)
     put(http_conn_of(resp), lines);
 }
 
-static void fail_or_answered(struct http_conn *hc)
+/* False: it cannot be completed, and the connection has ended. */
+static bool fail_or_answered(struct http_conn *hc)
 {
     hc->answer = ANSWER_DONE;
     hc->watch = NULL;
     if (hc->has_failed && !hc->is_over) {
         conn_abort(hc->conn);
         http_conn_release(hc);
-        return;
+        return false;
     }
     http_conn_answered(hc);
+    return true;
 }
 
 static size_t total_len(const struct span *pieces, size_t n)
@@ -128,7 +130,7 @@ static size_t total_len(const struct span *pieces, size_t n)
     return total;
 }
 
-void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, size_t n)
+bool http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, size_t n)
 {
     struct http_conn *hc = http_conn_of(resp);
     ASSERT(hc->answer == ANSWER_HEAD);
@@ -137,8 +139,7 @@ void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, 
     }
     if (hc->status == 204 || hc->status == 304) {
         put(hc, SPAN_LIT("\r\n"));
-        fail_or_answered(hc);
-        return;
+        return fail_or_answered(hc);
     }
     char digits[DECIMAL_MAX_CHARS];
     size_t n_digits = decimal_put(digits, total_len(pieces, n));
@@ -148,19 +149,19 @@ void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, 
     for (size_t i = 0; i < n && !hc->is_head_method; i++) {
         put(hc, pieces[i]);
     }
-    fail_or_answered(hc);
+    return fail_or_answered(hc);
 }
 
-void http_resp_finish(struct http_resp *resp, struct span body)
+bool http_resp_finish(struct http_resp *resp, struct span body)
 {
-    http_resp_finish_pieces(resp, &body, 1);
+    return http_resp_finish_pieces(resp, &body, 1);
 }
 
 void http_resp_text(struct http_resp *resp, unsigned status, struct span body)
 {
     http_resp_start(resp, status);
     http_resp_fields(resp, SPAN_LIT("Content-Type: text/plain; charset=UTF-8\r\n"));
-    http_resp_finish(resp, body);
+    (void)http_resp_finish(resp, body);
 }
 
 void http_resp_stream(struct http_resp *resp)
@@ -215,14 +216,14 @@ void http_resp_chunk(struct http_resp *resp, const struct span *pieces, size_t n
     }
 }
 
-void http_resp_end(struct http_resp *resp)
+bool http_resp_end(struct http_resp *resp)
 {
     struct http_conn *hc = http_conn_of(resp);
     ASSERT(hc->answer == ANSWER_STREAM);
     if (hc->is_chunked && !hc->is_head_method) {
         put(hc, SPAN_LIT("0\r\n\r\n"));
     }
-    fail_or_answered(hc);
+    return fail_or_answered(hc);
 }
 
 void http_resp_close_after(struct http_resp *resp)

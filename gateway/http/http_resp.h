@@ -8,8 +8,8 @@
  *     http_resp_move                        another worker answers
  *
  * Streaming is chunked for HTTP/1.1, and ends with the connection for HTTP/1.0. A failure (memory)
- * is remembered and ends the connection, so the calls return nothing. After finish, end, upgrade
- * and move the pointer is dead. Threads: the owning worker.
+ * is remembered and ends the connection; finish and end, which are the last to know, return false
+ * then. After finish, end, upgrade and move the pointer is dead. Threads: the owning worker.
  */
 #ifndef POSTERN_HTTP_HTTP_RESP_H
 #define POSTERN_HTTP_HTTP_RESP_H
@@ -30,9 +30,9 @@ void http_resp_field(struct http_resp *resp, struct span name, struct span value
 /* Constant field lines, each with its CRLF. */
 void http_resp_fields(struct http_resp *resp, struct span lines);
 /* Ends the head with Content-Length (none for 204 and 304) and sends the body (not for HEAD). */
-void http_resp_finish(struct http_resp *resp, struct span body);
+bool http_resp_finish(struct http_resp *resp, struct span body);
 /* The same with a body in pieces. */
-void http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, size_t n);
+bool http_resp_finish_pieces(struct http_resp *resp, const struct span *pieces, size_t n);
 /* start + Content-Type text/plain + finish: for errors and other small answers. */
 void http_resp_text(struct http_resp *resp, unsigned status, struct span body);
 
@@ -40,7 +40,7 @@ void http_resp_text(struct http_resp *resp, unsigned status, struct span body);
 void http_resp_stream(struct http_resp *resp);
 /* Sends the pieces, joined, as one chunk; an empty sum sends nothing. */
 void http_resp_chunk(struct http_resp *resp, const struct span *pieces, size_t n);
-void http_resp_end(struct http_resp *resp);
+bool http_resp_end(struct http_resp *resp);
 /* The connection closes after this answer. Before http_resp_start. */
 void http_resp_close_after(struct http_resp *resp);
 

@@ -159,6 +159,21 @@ static void the_cookie_comes_back_as_it_came(void **state)
     TOLD("(x)");
 }
 
+/* The heap is empty when the answer is written: what the client was to hear is gone. */
+static void a_poll_that_cannot_be_answered_is_lost(void **state)
+{
+    (void)state;
+    open_by_poll();
+    poll(0);
+    conn_out(rig.clients[0].conn)->max = 64;
+    mount_send(&rig, 0, "a");
+    rig_turn(&rig.rig);
+    HEARD(0, "");
+    TOLD("<closed 1006 Connection lost>");
+    poll(1);
+    HEARD(1, POLLED("33", "c[1002,\"Connection interrupted\"]\n"));
+}
+
 /* -- streaming --------------------------------------------------------------------------------- */
 
 /* Takes the head and the prelude off what client `i` heard: 2,048 h and LF in a chunk of their own.
@@ -284,6 +299,22 @@ static void a_lost_stream_ends_the_session(void **state)
     stream(1);
     check_span("next", after_prelude(1),
                SPAN_LIT("21\r\nc[1002,\"Connection interrupted\"]\n\r\n0\r\n\r\n"));
+}
+
+/* The frame that reaches the limit fits into what is left of the heap, the end of the answer not:
+ * none of it leaves. */
+static void a_stream_that_cannot_end_is_lost(void **state)
+{
+    (void)state;
+    static char text[MOUNT_RESPONSE_LIMIT_BYTES];
+    size_t n = MOUNT_RESPONSE_LIMIT_BYTES - sizeof "a[\"\"]";
+    memset(text, 'x', n);
+    open_by_stream();
+    conn_out(rig.clients[0].conn)->max = MOUNT_RESPONSE_LIMIT_BYTES + sizeof "1000\r\n\r\n";
+    mount_send(&rig, 0, text);
+    rig_turn(&rig.rig);
+    HEARD(0, "");
+    TOLD("<closed 1006 Connection lost>");
 }
 
 static void http_1_0_streams_until_the_end_of_the_connection(void **state)
@@ -586,12 +617,14 @@ int main(void)
         TEST(a_closed_session_says_so_to_every_poll),
         TEST(http_1_0_is_told_of_the_end),
         TEST(the_cookie_comes_back_as_it_came),
+        TEST(a_poll_that_cannot_be_answered_is_lost),
         TEST(every_frame_is_a_chunk),
         TEST(a_stream_ends_with_the_goodbye),
         TEST(a_stream_ends_after_the_frame_that_reaches_the_limit),
         TEST(the_limit_is_exact),
         TEST(a_stream_without_room_waits_for_it),
         TEST(a_lost_stream_ends_the_session),
+        TEST(a_stream_that_cannot_end_is_lost),
         TEST(http_1_0_streams_until_the_end_of_the_connection),
         TEST(a_stream_that_cannot_begin_leaves_the_session_alone),
         TEST(sends_are_taken),
