@@ -2,6 +2,9 @@
 #include "net/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +160,38 @@ static enum err load(struct tls_server *server, const char *cert_path, const cha
     return ERR_OK;
 }
 
+/* OpenSSL makes all methods of a kind (MACs, KDFs...) when the first of them is asked for. One for
+ * which there is no memory just then is passed over and never made again: handshakes that need it
+ * would fail until the process ends. So the kinds are made here, and what TLS 1.2 and 1.3 cannot
+ * do without must be among them, else the start has failed. */
+#define FETCH_ALL(kind, library, ...)                                                              \
+    do {                                                                                           \
+        static const char *const names[] = {__VA_ARGS__};                                          \
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {                              \
+            EVP_##kind *method = EVP_##kind##_fetch(library, names[i], NULL);                      \
+            if (method == NULL) {                                                                  \
+                return false;                                                                      \
+            }                                                                                      \
+            EVP_##kind##_free(method);                                                             \
+        }                                                                                          \
+    } while (0)
+
+static bool make_methods(OSSL_LIB_CTX *library)
+{
+    unsigned char byte = 0;
+    FETCH_ALL(MD, library, "SHA1", "SHA256", "SHA384", "SHA512");
+    FETCH_ALL(CIPHER, library, "AES-128-GCM", "AES-256-GCM", "AES-128-CBC", "AES-256-CBC",
+              "AES-256-CTR");
+    FETCH_ALL(MAC, library, "HMAC");
+    FETCH_ALL(KDF, library, "HKDF", "TLS13-KDF", "TLS1-PRF");
+    FETCH_ALL(KEYMGMT, library, "X25519", "EC", "RSA", "RSA-PSS", "HMAC");
+    FETCH_ALL(KEYEXCH, library, "X25519", "ECDH");
+    FETCH_ALL(SIGNATURE, library, "ECDSA", "RSA", "HMAC");
+    FETCH_ALL(RAND, library, "CTR-DRBG", "SEED-SRC");
+    return RAND_bytes_ex(library, &byte, 1, 0) == 1 &&
+           RAND_priv_bytes_ex(library, &byte, 1, 0) == 1;
+}
+
 enum err tls_server_create(const char *cert_path, const char *key_path,
                            const struct tls_ticket_keys *keys, struct tls_server **out,
                            char why[TLS_WHY_BYTES])
@@ -169,7 +204,7 @@ enum err tls_server_create(const char *cert_path, const char *key_path,
     ERR_clear_error();
     enum err e = ERR_NOMEM;
     server->library = OSSL_LIB_CTX_new();
-    if (server->library != NULL) {
+    if (server->library != NULL && make_methods(server->library)) {
         server->context = SSL_CTX_new_ex(server->library, NULL, TLS_server_method());
     }
     if (server->context != NULL && set_up_context(server->context, keys)) {
