@@ -30,11 +30,6 @@ static void stop_listening(struct worker *w)
 
 /* -- stopping --------------------------------------------------------------------------------- */
 
-struct stop_letter {
-    struct letter letter;
-    uint64_t drain_ms;
-};
-
 static bool has_carriers(const struct worker *w)
 {
     const struct session *session = NULL;
@@ -61,9 +56,10 @@ static void on_drain_look(struct timer *timer)
 static void open_stop(struct letter *letter, void *ctx)
 {
     struct worker *w = ctx;
-    struct stop_letter *stop = CONTAINER_OF(letter, struct stop_letter, letter);
-    w->drain_end_ms = w->kit.now_ms + stop->drain_ms;
-    mem_free(stop);
+    (void)letter;
+    /* First: whoever asks again from now on needs another letter. */
+    atomic_store(&w->is_stop_posted, false);
+    w->drain_end_ms = w->kit.now_ms + atomic_load(&w->stop_drain_ms);
     if (!w->is_draining) {
         w->is_draining = true;
         w->drain_start_ms = w->kit.now_ms;
@@ -77,20 +73,18 @@ static void open_stop(struct letter *letter, void *ctx)
 
 static void burn_stop(struct letter *letter)
 {
-    mem_free(CONTAINER_OF(letter, struct stop_letter, letter));
+    (void)letter; /* a part of the worker */
 }
 
+/* The letter is the worker's own, since memory may be short just when it is told to end. */
 void worker_stop(struct worker *w, uint64_t drain_ms)
 {
-    struct stop_letter *stop = MEM_NEW(struct stop_letter);
-    if (stop == NULL) {
-        LOG(LOG_ERROR, "out of memory while stopping", "worker=%u", w->kit.id);
-        return;
+    atomic_store(&w->stop_drain_ms, drain_ms);
+    if (!atomic_exchange(&w->is_stop_posted, true)) {
+        w->stop_letter.open = open_stop;
+        w->stop_letter.burn = burn_stop;
+        mailbox_post(w->mailbox, &w->stop_letter);
     }
-    stop->letter.open = open_stop;
-    stop->letter.burn = burn_stop;
-    stop->drain_ms = drain_ms;
-    mailbox_post(w->mailbox, &stop->letter);
 }
 
 /* -- life ------------------------------------------------------------------------------------- */
@@ -129,10 +123,25 @@ static enum err listen_on(struct worker *w, const struct worker_birth *birth)
     return e;
 }
 
+/* A worker that comes to nothing before it listens owns the descriptors all the same. */
+static void close_fds(const struct worker_birth *birth)
+{
+    for (unsigned i = 0; i < birth->n_listen_fds; i++) {
+        (void)close(birth->listen_fds[i]);
+    }
+    for (unsigned i = 0; i < birth->n_tls_fds; i++) {
+        (void)close(birth->tls_fds[i]);
+    }
+    if (birth->handlers_fd >= 0) {
+        (void)close(birth->handlers_fd);
+    }
+}
+
 enum err worker_create(const struct worker_birth *birth, struct worker **out)
 {
     struct worker *w = MEM_NEW(struct worker);
     if (w == NULL) {
+        close_fds(birth);
         return ERR_NOMEM;
     }
     w->composed = birth->composed;
@@ -161,6 +170,8 @@ enum err worker_create(const struct worker_birth *birth, struct worker **out)
     }
     if (e == ERR_OK) {
         e = listen_on(w, birth);
+    } else {
+        close_fds(birth);
     }
     if (e != ERR_OK) {
         worker_destroy(w);
