@@ -2,6 +2,11 @@
  * ws_handshake: see ws_handshake.h. The checks stand in the order in which RFC 6455 4.2.1 lists
  * them; whether the origin is welcome and which subprotocol is chosen is decided above this room.
  */
+/* SHA1_Init and its kin are library code that takes no memory and no lock, and so cannot fail. The
+ * one-call SHA1 of OpenSSL 3 fetches the digest anew each time, and leaves the output as it was
+ * when there is no memory for that. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "wire/ws_handshake.h"
 
 #include <openssl/sha.h>
@@ -87,11 +92,12 @@ enum err ws_handshake_check(const struct http1_head *head, struct ws_handshake *
     if (key == NULL || !is_valid_key(*key)) {
         return refuse(status, 400, why, "One Sec-WebSocket-Key of 16 bytes in base64 is needed.");
     }
-    unsigned char text[KEY_CHARS + sizeof ACCEPT_GUID - 1];
+    SHA_CTX sha;
     unsigned char digest[SHA_DIGEST_LENGTH];
-    memcpy(text, key->ptr, KEY_CHARS);
-    memcpy(text + KEY_CHARS, ACCEPT_GUID, sizeof ACCEPT_GUID - 1);
-    (void)SHA1(text, sizeof text, digest);
+    (void)SHA1_Init(&sha);
+    (void)SHA1_Update(&sha, key->ptr, KEY_CHARS);
+    (void)SHA1_Update(&sha, ACCEPT_GUID, sizeof ACCEPT_GUID - 1);
+    (void)SHA1_Final(digest, &sha);
     (void)base64_encode(span_of((const char *)digest, sizeof digest), out->accept);
     return ERR_OK;
 }
