@@ -202,6 +202,11 @@ enum err worker_start(struct worker *w)
     return ERR_OK;
 }
 
+struct loop *worker_loop(const struct worker *w)
+{
+    return w->loop;
+}
+
 void worker_join(struct worker *w)
 {
     if (w->has_thread) {

@@ -14,6 +14,7 @@
 #include "base/hmap.h"
 #include "server/compose.h"
 
+struct loop;
 struct peers;
 struct tls_server;
 struct worker;
@@ -38,6 +39,8 @@ struct worker_birth {
 
 enum err worker_create(const struct worker_birth *birth, struct worker **out) MUST_CHECK;
 enum err worker_start(struct worker *worker) MUST_CHECK;
+/* Of a worker that is never started: a test turns its loop by hand. */
+struct loop *worker_loop(const struct worker *worker);
 /* From any thread: stop accepting, say goodbye to the sessions, end within `drain_ms`. A second
  * call with 0 ends at once. */
 void worker_stop(struct worker *worker, uint64_t drain_ms);
