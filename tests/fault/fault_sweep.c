@@ -35,6 +35,8 @@
 
 enum {
     SAMPLE = 4,      /* points of one sweep in a short run */
+    SAMPLE_TLS = 1,  /* likewise: each run of these makes an OpenSSL library context */
+    SAMPLE_SSL = 8,  /* of OpenSSL's many allocations */
     PATIENCE_S = 60, /* real time of one run: no noise takes that long */
     MAX_COMPLAINTS = 20,
     REPEAT_BYTES = 256,
@@ -378,11 +380,13 @@ static uint64_t draw(void)
     return seed;
 }
 
-/* All points of a sweep, or one from each of SAMPLE equal parts. */
+/* All points of a sweep, or one from each of equal parts. */
 static void sweep(const struct kind *kind, enum mode mode)
 {
     unsigned total = totals[kind->call];
-    unsigned step = is_full || total <= SAMPLE ? 1 : total / SAMPLE;
+    unsigned sample = now.scene->door == STAGE_TLS ? SAMPLE_TLS : SAMPLE;
+    sample = kind->call == FAULT_SSL_MEMORY ? SAMPLE_SSL : sample;
+    unsigned step = is_full || total <= sample ? 1 : total / sample;
     now.kind = kind;
     now.mode = mode;
     for (unsigned from = 1; from <= total && n_complaints < MAX_COMPLAINTS; from += step) {

@@ -24,9 +24,9 @@
 #include "server/worker.h"
 
 enum {
-    QUIET_TURNS = 2,    /* turns without progress before the clock goes on */
-    MAX_TURNS = 20000,  /* of one wait: a loop that spins is a hang */
-    TCP_REST_US = 2000, /* the kernel may deliver over the loopback a little later */
+    QUIET_TURNS = 2,   /* turns without progress before the clock goes on */
+    MAX_TURNS = 20000, /* of one wait: a loop that spins is a hang */
+    TCP_REST_US = 500, /* the kernel may deliver over the loopback a little later */
     LEAST_PASS_MS = 1,
     MOST_PASS_MS = 500,
 };
