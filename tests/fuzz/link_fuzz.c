@@ -57,6 +57,8 @@ struct play {
     struct transcript said; /* what the owner heard */
     bool has_missed_room;
     bool was_ready;
+    bool is_wild;     /* bytes of the fuzzer's went in: frames may begin anywhere */
+    unsigned n_verbs; /* that the owner heard */
 };
 
 static void must(bool holds, const char *what)
@@ -94,6 +96,7 @@ static void on_verb(struct link_owner *owner, const struct link_verb *verb)
     if (verb->id == LINK_MSG && span_eq(verb->args[1], SPAN_LIT("t"))) {
         must(utf8_is_valid(verb->payload), "text is UTF-8");
     }
+    p->n_verbs++;
     transcript_add(&p->said, "%d:%s(", (int)(s - p->slots), link_verb_name(verb->id));
     transcript_bytes(&p->said, verb->payload);
     transcript_add(&p->said, ") ");
@@ -189,8 +192,7 @@ static void turn(struct play *p)
         conn_poke(p->conn);
         rig_turn(&p->rig);
         bool has_moved = p->peer.n_reads != n_reads || p->peer.n_written != n_written;
-        goes_on =
-            has_moved && !scripted_is_read_out(&p->peer) && STAILQ_FIRST(&p->peer.pieces)->len != 0;
+        goes_on = has_moved && !scripted_is_read_out(&p->peer);
     }
 }
 
@@ -232,6 +234,15 @@ static size_t put_batch(struct script *s, char out[4 * MAX_VERB_BYTES])
         n += put_verb(s, frames + n);
     }
     return (size_t)snprintf(out, 4 * MAX_VERB_BYTES, "BATCH %zu\n%.*s\n", n, (int)n, frames);
+}
+
+static void say_batch(struct play *p, struct span batch, bool is_single)
+{
+    unsigned n_verbs = p->n_verbs;
+    bool was_linked = p->link != NULL;
+    say(p, batch, is_single);
+    must(!was_linked || p->link != NULL || p->is_wild || p->n_verbs == n_verbs,
+         "nothing of a bad BATCH is applied");
 }
 
 static size_t put_ack(struct play *p, struct script *s, char out[MAX_VERB_BYTES])
@@ -328,6 +339,7 @@ static void step(struct play *p, struct script *s, bool is_single)
     case 1:
         len = take(s);
         len = len < s->rest.len ? len : s->rest.len;
+        p->is_wild = true;
         say(p, span_of(s->rest.ptr, len), is_single);
         s->rest = span_skip(s->rest, len);
         break;
@@ -344,7 +356,7 @@ static void step(struct play *p, struct script *s, bool is_single)
         break;
     case 14:
         len = put_batch(s, out);
-        say(p, span_of(out, len), is_single);
+        say_batch(p, span_of(out, len), is_single);
         break;
     case 15:
         say_large(p, s, is_single);
@@ -370,6 +382,26 @@ static void step(struct play *p, struct script *s, bool is_single)
 
 /* -- a run ------------------------------------------------------------------------------------ */
 
+/* Slots whose CLOSE is not acknowledged. */
+static uint32_t n_closing(const struct link *link)
+{
+    uint32_t n = 0;
+    for (uint64_t i = link->first_unacked; i < link->next_number; i++) {
+        const struct link_delivery *d = &link->deliveries[i & (link->n_ring - 1)];
+        n += d->verb == LINK_CLOSE && !d->is_done;
+    }
+    return n;
+}
+
+static uint32_t n_free(const struct link *link)
+{
+    uint32_t n = 0;
+    for (uint32_t i = link->free_slot; i != 0; i = link->slots[i - 1].next_free) {
+        n++;
+    }
+    return n;
+}
+
 static void check_link(const struct play *p)
 {
     uint32_t n_open = 0;
@@ -378,9 +410,8 @@ static void check_link(const struct play *p)
     }
     if (p->link != NULL) {
         must(p->link->n_sessions == n_open, "open slots are counted");
-        must(p->link->next_number - p->link->first_unacked <= p->link->n_ring || n_open == 0 ||
-                 p->link->n_ring == 0,
-             "the ring holds what is not acknowledged");
+        must(n_open + n_closing(p->link) + n_free(p->link) == p->link->n_slots,
+             "a slot is open, closing or free");
         must(buf_len(&p->link->partial) <= MAX_FRAME_BYTES + LINK_MAX_LINE_BYTES + 1,
              "a gathered frame is bounded");
     } else {
@@ -442,6 +473,8 @@ static void run(struct play *p, struct span in, bool is_single, struct transcrip
     }
     p->has_missed_room = false;
     p->was_ready = false;
+    p->is_wild = false;
+    p->n_verbs = 0;
     transcript_clear(&p->said);
     p->conn = scripted_conn(&p->rig, &p->peer);
     must(link_create(&p->rig.kit, p->conn, &opts, &ops, p, &p->link) == ERR_OK, "there is memory");

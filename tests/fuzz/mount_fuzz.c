@@ -10,7 +10,7 @@
  *   b C N ...  N bytes of the fuzzer's           j H F    handler H links; form of its HELLO
  *   c C K S    a request; S: which session id    k H S F  MSG for handle S + 1
  *   d C F      a message on a WebSocket          l H S V  ACCEPT, REJECT, KICK, STATE
- *   e C F      a control frame                   m H F    ACK, DONE
+ *   e C F      a control frame                   m H F    DONE of the last, of all
  *   f C        FIN                               n H N .. N bytes of the fuzzer's
  *   g C        reset                             o H F    FIN, reset, silence, slow reader
  *   h C N      the client reads N * 64 bytes     p        the worker drains
@@ -25,6 +25,7 @@ enum {
     MAX_STEPS = 100,
     MAX_WAITS = 1000,
     MAX_END_MS = 200000,
+    MAX_ACKS = 16,
 };
 
 struct script {
@@ -310,23 +311,16 @@ static void send_verb(struct edge_rig *r, struct script *s)
     order_frame(h, words, which == 0 ? SPAN_NONE : SPAN_LIT("why"), false);
 }
 
-/* Acknowledges what was read so far, or only the last one of it. */
-static void send_ack(struct edge_rig *r, struct script *s)
+/* Acknowledges what was read so far, from delivery `first` on. */
+static void acknowledge(struct edge_handler *h, uint64_t first)
 {
-    struct edge_handler *h = &r->handlers[take_below(s, EDGE_N_HANDLERS)];
-    unsigned form = take_below(s, 3);
     uint64_t last = h->n_deliveries;
-    uint64_t first = form == 0 ? last : 1;
     char words[64];
     if (!edge_is_linked(h) || last == 0) {
         return;
     }
-    if (form == 2) {
-        (void)snprintf(words, sizeof words, "ACK %llu", (unsigned long long)last);
-    } else {
-        (void)snprintf(words, sizeof words, "DONE %llu-%llu", (unsigned long long)first,
-                       (unsigned long long)last);
-    }
+    (void)snprintf(words, sizeof words, "DONE %llu-%llu", (unsigned long long)first,
+                   (unsigned long long)last);
     order_frame(h, words, SPAN_NONE, false);
     for (int i = 0; i < EDGE_N_HANDLES; i++) {
         struct edge_handle *handle = &h->handles[i];
@@ -334,6 +328,13 @@ static void send_ack(struct edge_rig *r, struct script *s)
             *handle = (struct edge_handle){0};
         }
     }
+}
+
+/* Of what was read so far: only the last, or all. */
+static void send_ack(struct edge_rig *r, struct script *s)
+{
+    struct edge_handler *h = &r->handlers[take_below(s, EDGE_N_HANDLERS)];
+    acknowledge(h, take_below(s, 3) == 0 ? h->n_deliveries : 1);
 }
 
 static void order_raw(struct edge_rig *r, struct script *s)
@@ -385,15 +386,37 @@ static void drain(struct edge_rig *r)
     }
 }
 
-static void all_leave(struct edge_rig *r)
+/* Clients leave while handlers read and acknowledge: what a session had taken arrives, although it
+ * has ended, if each had a handler and none was lost. */
+static void clients_leave(struct edge_rig *r)
 {
-    struct kit *kit = &r->rig.kit;
-    uint64_t end_ms = kit->now_ms + MAX_END_MS;
+    const struct counters *counters = &r->rig.kit.counters;
     for (int i = 0; i < EDGE_N_CLIENTS; i++) {
         if (edge_is_connected(&r->clients[i])) {
             scripted_feed_eof(&r->clients[i].io);
         }
     }
+    edge_turn(r);
+    for (int turns = 0; turns < MAX_ACKS; turns++) {
+        for (unsigned i = 0; i < EDGE_N_HANDLERS; i++) {
+            r->handlers[i].io.write_room = SIZE_MAX;
+            acknowledge(&r->handlers[i], 1);
+        }
+        edge_turn(r);
+        pass(r, 100);
+    }
+    bool all_were_served = r->n_links_lost == 0 && r->n_opens == counters->sessions_opened;
+    for (unsigned i = 0; i < EDGE_N_HANDLERS; i++) {
+        all_were_served = all_were_served && !r->handlers[i].is_wild;
+    }
+    edge_must(!all_were_served || r->n_msgs == counters->messages_in,
+              "what a session has taken reaches its handler");
+}
+
+static void handlers_leave(struct edge_rig *r)
+{
+    struct kit *kit = &r->rig.kit;
+    uint64_t end_ms = kit->now_ms + MAX_END_MS;
     for (int i = 0; i < EDGE_N_HANDLERS; i++) {
         if (edge_is_linked(&r->handlers[i])) {
             scripted_feed_eof(&r->handlers[i].io);
@@ -470,7 +493,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&r, &s);
     }
     if (!ends_at_once) {
-        all_leave(&r);
+        clients_leave(&r);
+        handlers_leave(&r);
     }
     edge_stop(&r);
     return 0;

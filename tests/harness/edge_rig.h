@@ -9,8 +9,7 @@
  *   client side   frames of a WebSocket are whole and legal; nothing follows a goodbye; a message
  *                 comes once and in order
  *
- * Messages are known by *tags* that nobody else can write: a mark, who sent it, its number, and a
- * keyed hash of both. No cmocka: the fuzz target uses it. Not for two rigs at a time.
+ * Messages are known by their tags (harness/edge_tag.h). No cmocka: the fuzz target uses it.
  */
 #ifndef POSTERN_HARNESS_EDGE_RIG_H
 #define POSTERN_HARNESS_EDGE_RIG_H
@@ -21,6 +20,7 @@
 #include "dialect/raw.h"
 #include "dialect/sockjs.h"
 #include "edge/admit.h"
+#include "harness/edge_tag.h"
 #include "harness/scripted_io.h"
 #include "http/http_conn.h"
 #include "transports/websocket.h"
@@ -35,10 +35,9 @@ enum {
     EDGE_N_SESSIONS = 64,
     EDGE_N_TAGS = 64,    /* of one life or session */
     EDGE_N_HANDLES = 64, /* of one link; more sessions there cannot be */
-    EDGE_TAG_CHARS = 13,
     EDGE_MAX_MESSAGE_BYTES = 2048,
-    EDGE_WINDOW_BYTES = 2048,
-    EDGE_PENDING_BYTES = 512,
+    EDGE_WINDOW_BYTES = 1024,
+    EDGE_PENDING_BYTES = 256,
     EDGE_MAX_UNSENT_BYTES = 1 << 20,
 };
 
@@ -119,6 +118,8 @@ struct edge_rig {
     unsigned n_lives;
     unsigned n_sessions;
     unsigned n_links_lost;
+    uint64_t n_opens; /* deliveries that handlers read */
+    uint64_t n_msgs;
 };
 
 static inline void edge_must(bool holds, const char *what)
@@ -127,45 +128,6 @@ static inline void edge_must(bool holds, const char *what)
         (void)fprintf(stderr, "not so: %s\n", what);
         abort();
     }
-}
-
-/* -- tags ---------------------------------------------------------------------------------------
- */
-
-static inline void edge_put_hex(char *out, uint64_t value, int n_digits)
-{
-    for (int i = 0; i < n_digits; i++) {
-        out[i] = "0123456789abcdef"[(value >> (4 * (n_digits - 1 - i))) & 15];
-    }
-}
-
-static inline void edge_put_tag(char out[EDGE_TAG_CHARS + 1], char mark, unsigned who, unsigned n)
-{
-    static const struct hash_key key = {0x706f7374, 0x65726e21};
-    out[0] = mark;
-    edge_put_hex(out + 1, who, 2);
-    edge_put_hex(out + 3, n, 2);
-    edge_put_hex(out + 5, hash_bytes(&key, span_of(out, 5)), 8);
-    out[EDGE_TAG_CHARS] = '\0';
-}
-
-static inline unsigned edge_hex(const char *chars)
-{
-    char text[3] = {chars[0], chars[1], '\0'};
-    return (unsigned)strtoul(text, NULL, 16);
-}
-
-/* Whether a tag stands at the front of `s`. */
-static inline bool edge_read_tag(struct span s, char mark, unsigned *who, unsigned *n)
-{
-    char want[EDGE_TAG_CHARS + 1];
-    if (s.len < EDGE_TAG_CHARS || s.ptr[0] != mark) {
-        return false;
-    }
-    *who = edge_hex(s.ptr + 1);
-    *n = edge_hex(s.ptr + 3);
-    edge_put_tag(want, mark, *who, *n);
-    return memcmp(s.ptr, want, EDGE_TAG_CHARS) == 0;
 }
 
 /* -- handlers -----------------------------------------------------------------------------------
@@ -210,6 +172,7 @@ static inline void edge_take_open(struct edge_rig *r, const struct edge_handler 
     edge_must(h->is_late || (!s->is_open && !s->is_closed), "a session is open once at a time");
     edge_must(!h->was_told_drain, "no OPEN follows DRAIN");
     s->is_open = true;
+    r->n_opens++;
     *handle = (struct edge_handle){.session = s};
 }
 
@@ -248,6 +211,7 @@ static inline void edge_take_msg(struct edge_rig *r, const struct edge_handler *
                   (may_have_lost && sequence > s->sequence),
               "sequences have no gap");
     s->sequence = sequence > s->sequence ? sequence : s->sequence;
+    r->n_msgs++;
     if (verb->payload.len == EDGE_TAG_CHARS && edge_read_tag(verb->payload, '#', &life, &n)) {
         edge_take_client_tag(r, s, life, n, h->is_late);
     }
@@ -462,8 +426,19 @@ static inline void edge_read_socket(struct edge_client *c)
 /* -- turns --------------------------------------------------------------------------------------
  */
 
+static inline void edge_check_sessions(const struct edge_rig *r)
+{
+    const struct session *s = NULL;
+    LIST_FOREACH (s, &r->admit.sessions, all) {
+        bool is_ending = s->state >= SESSION_CLOSING;
+        edge_must(sendq_bytes(&s->queue) <= s->opts->queue_hard_bytes, "queues are bounded");
+        edge_must((s->binding == NULL) == is_ending, "a session has a binding until it ends");
+    }
+}
+
 static inline void edge_look(struct edge_rig *r)
 {
+    edge_check_sessions(r);
     /* Those that ended first: their sessions may have been offered to the others already. */
     for (int i = 0; i < EDGE_N_HANDLERS; i++) {
         struct edge_handler *h = &r->handlers[i];
@@ -568,7 +543,7 @@ static inline void edge_make_mounts(struct edge_rig *r)
                                          .pong_timeout_ms = 10000,
                                          .disconnect_delay_ms = 5000,
                                          .accept_timeout_ms = 10000,
-                                         .queue_hard_bytes = 2 * EDGE_MAX_MESSAGE_BYTES,
+                                         .queue_hard_bytes = 600, /* some 28 tags */
                                          .queue_soft_bytes = 256,
                                          .queue_soft_time_ms = 10000};
     for (unsigned i = 0; i < EDGE_N_MOUNTS; i++) {
@@ -625,6 +600,8 @@ static inline void edge_start(struct edge_rig *r)
     r->n_lives = 0;
     r->n_sessions = 0;
     r->n_links_lost = 0;
+    r->n_opens = 0;
+    r->n_msgs = 0;
 }
 
 /* As worker_destroy. Nothing may be left: rig_reset looks. */

@@ -374,8 +374,7 @@ static inline void http_rig_run(struct http_rig *h)
         conn_poke(h->conn);
         rig_turn(&h->rig);
         bool has_moved = h->peer.n_reads != n_reads || h->peer.n_written != n_written;
-        goes_on =
-            has_moved && !scripted_is_read_out(&h->peer) && STAILQ_FIRST(&h->peer.pieces)->len != 0;
+        goes_on = has_moved && !scripted_is_read_out(&h->peer);
     }
 }
 
