@@ -27,8 +27,8 @@ enum {
 
 /* The sockets of one list of addresses. */
 struct listen_set {
-    int *fds;   /* address by address, for each one socket per worker; -1 = the worker's now */
-    unsigned n; /* addresses */
+    int *fds; /* address by address, for each one socket per worker; -1 = the worker's now */
+    size_t n; /* addresses */
 };
 
 struct supervisor {
@@ -93,7 +93,7 @@ static bool bind_clients(struct supervisor *s)
 static void take_fds(const struct supervisor *s, struct listen_set *set, unsigned worker,
                      int out[MAX_LISTENERS])
 {
-    for (unsigned i = 0; i < set->n; i++) {
+    for (size_t i = 0; i < set->n; i++) {
         int *fd = &set->fds[i * s->n_workers + worker];
         out[i] = *fd;
         *fd = -1;
@@ -102,7 +102,7 @@ static void take_fds(const struct supervisor *s, struct listen_set *set, unsigne
 
 static void close_set(const struct supervisor *s, struct listen_set *set)
 {
-    for (unsigned i = 0; i < set->n * s->n_workers; i++) {
+    for (size_t i = 0; i < set->n * s->n_workers; i++) {
         if (set->fds[i] >= 0) {
             (void)close(set->fds[i]);
         }
@@ -213,9 +213,9 @@ static enum err create_worker(struct supervisor *s, unsigned id, struct hash_key
                                        .composed = s->composed,
                                        .peers = s->peers,
                                        .listen_fds = plain_fds,
-                                       .n_listen_fds = s->plain.n,
+                                       .n_listen_fds = (unsigned)s->plain.n,
                                        .tls_fds = tls_fds,
-                                       .n_tls_fds = s->tls.n,
+                                       .n_tls_fds = (unsigned)s->tls.n,
                                        .tls = s->tls_servers,
                                        .handlers_fd = id == 0 ? s->handlers_fd : -1,
                                        .on_ended = on_worker_ended,

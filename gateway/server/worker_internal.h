@@ -35,7 +35,7 @@ struct worker {
     atomic_uint n_links;         /* dealt to this worker and alive; worker 0 looks for the least */
     uint64_t refusal_logged_ms;  /* once a second is enough */
     uint64_t refusals_to_report; /* since then */
-    struct letter stop_letter; /* in the mailbox while is_stop_posted */
+    struct letter stop_letter;   /* in the mailbox while is_stop_posted */
     atomic_bool is_stop_posted;
     atomic_uint_fast64_t stop_drain_ms; /* of the last worker_stop */
     struct timer drain;

@@ -56,7 +56,7 @@ void user_open(struct user *user, struct stage *stage, enum user_transport trans
 /* Sends messages: texts of a JSON string's inside, which need no unescaping to be compared. */
 void user_say(struct user *user, const char *const *texts, size_t n);
 /* Expects this message next. */
-void user_hear(struct user *user, struct span text);
+void user_hear(struct user *user, struct span want);
 /* A WebSocket message in two fragments, and a ping between them. */
 void user_say_split(struct user *user, const char *text);
 /* Expects the end with this code: fate becomes USER_CLOSED. */
