@@ -328,7 +328,8 @@ static void read_more(struct conn *conn)
     if (conn->has_unread) {
         deliver_kept(conn);
     }
-    if (is_reading(conn)) {
+    /* What was left to a new owner comes at the turn's end: a FIN may not overtake it. */
+    if (is_reading(conn) && !conn->has_unread) {
         read_once(conn);
     }
 }
@@ -375,7 +376,7 @@ static void at_turn_end(struct turn_task *task)
     }
     if (conn->has_unread && conn->state == OPEN) {
         deliver_kept(conn);
-        if (is_reading(conn) && has_pending(conn)) {
+        if (is_reading(conn) && !conn->has_unread && has_pending(conn)) {
             read_once(conn);
         }
     }

@@ -403,6 +403,32 @@ static void new_owner_outside_on_data_gets_what_was_kept(void **state)
     heard(&heir, "data(cde) ");
 }
 
+/* The owner had paused and, resumed, hands over with bytes left, while a FIN waits to be read. */
+static void hand_over_before_a_fin(void)
+{
+    tap.leave = SIZE_MAX;
+    tap.in_data = pause_it;
+    feed("upgraderest");
+    conn_poke(conn);
+    scripted_feed_eof(&peer);
+    tap.leave = 3;
+    tap.in_data = hand_over;
+    conn_resume(conn);
+}
+
+static void a_fin_does_not_overtake_what_the_old_owner_left(void **state)
+{
+    (void)state;
+    hand_over_before_a_fin();
+    conn_poke(conn); /* readiness comes before the turn's end */
+    heard(&tap, "data(upgraderest) data(upgraderest) ");
+    heard(&heir, "");
+    rig_turn(&rig);
+    heard(&heir, "data(est) ");
+    poke();
+    heard(&heir, "eof ");
+}
+
 static void without_owner_bytes_are_discarded(void **state)
 {
     (void)state;
@@ -503,6 +529,15 @@ static void pending_bytes_come_on_resume(void **state)
     conn_resume(conn);
     rig_turn(&rig);
     heard(&tap, "data(a) ");
+}
+
+static void a_pending_fin_does_not_overtake_what_the_old_owner_left(void **state)
+{
+    (void)state;
+    speak_records();
+    hand_over_before_a_fin();
+    rig_turn(&rig);
+    heard(&heir, "data(est) eof ");
 }
 
 static void write_error_ends_it(void **state)
@@ -1232,12 +1267,14 @@ int main(void)
         SCRIPTED(read_error_ends_it),
         SCRIPTED(new_owner_gets_what_the_old_one_left),
         SCRIPTED(new_owner_outside_on_data_gets_what_was_kept),
+        SCRIPTED(a_fin_does_not_overtake_what_the_old_owner_left),
         SCRIPTED(without_owner_bytes_are_discarded),
         SCRIPTED(writes_of_a_turn_are_one_write),
         SCRIPTED(short_writes_go_on_in_order),
         SCRIPTED(records_leave_in_one_turn),
         SCRIPTED(pending_bytes_need_no_event),
         SCRIPTED(pending_bytes_come_on_resume),
+        SCRIPTED(a_pending_fin_does_not_overtake_what_the_old_owner_left),
         SCRIPTED(write_error_ends_it),
         SCRIPTED(room_ends_at_the_high_water_mark),
         SCRIPTED(a_producer_may_refill_inside_on_drained),
