@@ -3,8 +3,8 @@
  *
  * The input is a play: 0xff and the byte behind it are an event (a cut, an answer, time, the peer's
  * end or reset, a peer that stops reading or reads on, the worker's end), all else is bytes. Then
- * every pending answer is given and time passes until the connection is closed. It is played twice,
- * or three times: with the cuts, without them, and (one input in 16) byte by byte.
+ * every pending answer is given and time passes until the connection is closed. It is played with
+ * the cuts, without them if there are any, and (one input in 16) byte by byte.
  *
  * What must hold: what is answered does not depend on the cuts; what is held is bounded; a
  * connection always has a deadline, and it comes; whoever waits is told of the end once; nothing is
@@ -96,11 +96,13 @@ static void feed_cut(struct http_rig *h, struct span bytes, enum cutting cutting
     }
 }
 
-static void play(struct http_rig *h, struct span in, enum cutting cutting)
+/* Whether any bytes are cut: else one play tells all. */
+static bool play(struct http_rig *h, struct span in, enum cutting cutting)
 {
     static char held[MAX_BYTES];
     size_t n_held = 0;
     bool goes_on = true;
+    bool has_cut = false;
     while (in.len != 0 && goes_on && !http_rig_is_dead(h)) {
         size_t n = span_find(in, (char)MARK);
         memcpy(held + n_held, in.ptr, n);
@@ -109,6 +111,7 @@ static void play(struct http_rig *h, struct span in, enum cutting cutting)
         uint8_t event = in.len >= 2 ? (uint8_t)in.ptr[1] : 0;
         bool is_cut = (event & 7) == 0;
         in = span_skip(in, in.len >= 2 ? 2 : in.len);
+        has_cut |= is_cut && in.len != 0 && n_held != 0;
         if (is_cut && cutting == CUT_NOWHERE && in.len != 0) {
             continue;
         }
@@ -116,6 +119,7 @@ static void play(struct http_rig *h, struct span in, enum cutting cutting)
         n_held = 0;
         goes_on = is_cut || happen(h, event);
     }
+    return has_cut;
 }
 
 /* Nobody has a deadline while a handler thinks, or for an upgraded stream: that is the handler's
@@ -147,11 +151,11 @@ static void wait_for_the_end(struct http_rig *h)
 }
 
 /* The outcome, valid until the next run. */
-static const char *run(struct http_rig *h, struct span in, enum cutting cutting)
+static const char *run(struct http_rig *h, struct span in, enum cutting cutting, bool *has_cut)
 {
     transcript_clear(&h->said);
     http_rig_open(h);
-    play(h, in, cutting);
+    *has_cut = play(h, in, cutting);
     wait_for_the_end(h);
     (void)http_rig_text(h);
     http_rig_close(h);
@@ -176,16 +180,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rig_start(&h.rig);
         rig_reset(&h.rig);
     }
+    bool has_cut = false;
     is_output_lost = false;
-    const char *text = run(&h, in, CUT_AS_SAID);
+    const char *text = run(&h, in, CUT_AS_SAID, &has_cut);
     transcript_clear(&want);
     memcpy(transcript_room(&want, h.text.len), text, h.text.len + 1);
     want.len = h.text.len;
     /* What a handler aborts takes earlier answers with it, unless a cut had let them out. */
     bool is_cut_off = is_output_lost || strstr(text, "/abort ") != NULL;
+    int first = has_cut ? CUT_NOWHERE : CUT_EVERYWHERE;
     int last = is_played_byte_by_byte(in) ? CUT_EVERYWHERE : CUT_NOWHERE;
-    for (int cutting = CUT_NOWHERE; cutting <= last && !is_cut_off; cutting++) {
-        text = run(&h, in, (enum cutting)cutting);
+    for (int cutting = first; cutting <= last && !is_cut_off; cutting++) {
+        text = run(&h, in, (enum cutting)cutting, &has_cut);
         if (h.text.len != want.len || memcmp(text, want.text, want.len) != 0) {
             (void)fprintf(stderr, "cut differently (%d):\n  %s\nas said:\n  %s\n", cutting, text,
                           want.text);
