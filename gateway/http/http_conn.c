@@ -362,14 +362,18 @@ static void move_when_drained(struct http_conn *hc)
 
 static void at_turn_end(struct turn_task *task)
 {
-    move_when_drained(CONTAINER_OF(task, struct http_conn, task));
+    struct http_conn *hc = CONTAINER_OF(task, struct http_conn, task);
+    move_when_drained(hc);
+    if (!hc->is_over) {
+        conn_pause(hc->conn);
+    }
 }
 
 void http_conn_move(struct http_conn *hc)
 {
     hc->input = INPUT_MOVING;
     hc->is_paused = true;
-    conn_pause(hc->conn);
+    conn_hold(hc->conn); /* it is nearly always gone by the end of this turn */
     turn_schedule(&kit_of(hc)->turn, TURN_WRITE, &hc->task, at_turn_end);
 }
 

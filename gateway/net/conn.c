@@ -558,9 +558,16 @@ bool conn_is_drained(struct conn *conn)
     return buf_len(&conn->out) == 0;
 }
 
+void conn_hold(struct conn *conn)
+{
+    if (conn->state == OPEN) {
+        conn->is_paused = true;
+    }
+}
+
 void conn_pause(struct conn *conn)
 {
-    if (!conn->is_paused && conn->state == OPEN) {
+    if (conn->state == OPEN) {
         conn->is_paused = true;
         if (!watch(conn)) {
             conn_fail(conn); /* called from the owner, which may not be called back from here */

@@ -155,6 +155,9 @@ bool conn_is_drained(struct conn *conn);
 
 /* While paused on_data is not called; a reset still gives on_gone. */
 void conn_pause(struct conn *conn);
+/* As conn_pause for the rest of this turn, but without asking the kernel, for who will have
+ * detached the connection by then; who has not must call conn_pause or conn_resume. */
+void conn_hold(struct conn *conn);
 void conn_resume(struct conn *conn);
 
 /* Ends the stream after what is queued: flush, FIN, bounded drain. The owner is not called any
