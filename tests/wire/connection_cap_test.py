@@ -30,11 +30,16 @@ def ask(sock):
 
 
 def link_handler(path):
+    """The link, None while there is nothing to link to."""
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(10)
-    link.connect(path)
-    link.sendall(b"HELLO 1 2\n{}\n")
-    return link if link.recv(7) == b"WELCOME" else None
+    try:
+        link.connect(path)
+        link.sendall(b"HELLO 1 2\n{}\n")
+        return link if link.recv(7) == b"WELCOME" else None
+    except OSError:
+        link.close()
+        return None
 
 
 def check_cap(build_dir, tally, name, limits, places, workers=1, descriptors=None):
@@ -57,9 +62,13 @@ def check_cap(build_dir, tally, name, limits, places, workers=1, descriptors=Non
             f'"log": {{"level": "error"}}, "limits": {{{limits}}}, "mounts": [{{"path": "/a"}}]}}', encoding="utf-8")
         gateway = subprocess.Popen([build_dir / "posternd", "--config", config], preexec_fn=limit_descriptors)
         try:
-            up = wait_until(lambda: os.path.exists(path), 10)
-            first = link_handler(path)  # a handler is no client and takes no client's place
-            tally.note(f"{name}: a handler is linked", None if up and first else "no WELCOME")
+            links = []  # a handler is no client and takes no client's place
+
+            def is_linked():
+                links.append(link_handler(path))
+                return links[-1] is not None
+
+            tally.note(f"{name}: a handler is linked", None if wait_until(is_linked, 10) else "no WELCOME")
             held = [connect() for _ in range(places)]
             answers = [ask(sock) for sock in held]
             tally.note(f"{name}: {places} connections are served", None if answers == [200] * places else f"{answers}")
@@ -68,8 +77,7 @@ def check_cap(build_dir, tally, name, limits, places, workers=1, descriptors=Non
             if "per_address" in limits:
                 status = ask(connect("127.0.0.2"))
                 tally.note(f"{name}: another address is served", None if status == 200 else f"{status}")
-            second = link_handler(path)
-            tally.note(f"{name}: one more handler is linked", None if second else "no WELCOME")
+            tally.note(f"{name}: one more handler is linked", None if is_linked() else "no WELCOME")
             held.pop().close()
             back = wait_until(lambda: ask(connect()) == 200, 5)
             tally.note(f"{name}: room comes back with the end of one", None if back else "refused for 5 s")
