@@ -24,6 +24,7 @@
 #define OPEN_STALL_S 10.0
 #define DRAIN_S      5.0
 #define TICK_MS      20
+#define RATE_TICK_MS 1
 #define EVENTS_MAX   1024
 #define RX_LEAST     ((size_t)1 << 20)
 
@@ -148,6 +149,7 @@ static bool step_open(struct load *load, uint64_t now_ns)
         return true;
     }
     enter(load, LOAD_WARMUP, load->opts.warmup_s);
+    load->echo_ns = load_now_ns();
     for (unsigned i = 0; i < load->opts.connections; i++) {
         load_user_mark(load, &load->users[i]);
     }
@@ -205,6 +207,22 @@ static bool step(struct load *load)
     return true;
 }
 
+/* With a rate: grants what has come due, one message a session in turn. What a session cannot send
+ * yet, because its echoes are not back, it may send later. */
+static void grant(struct load *load)
+{
+    if (load->phase != LOAD_WARMUP && load->phase != LOAD_MEASURE) {
+        return;
+    }
+    double passed_s = (double)(load_now_ns() - load->echo_ns) / 1e9;
+    uint64_t due = (uint64_t)(passed_s * load->opts.rate);
+    for (; load->n_granted < due; load->n_granted++) {
+        struct load_user *user = &load->users[load->n_granted % load->opts.connections];
+        user->n_granted++;
+        load_user_mark(load, user);
+    }
+}
+
 static bool run(struct load *load)
 {
     static struct epoll_event events[EVENTS_MAX];
@@ -216,8 +234,10 @@ static bool run(struct load *load)
         if (!step(load)) {
             return false;
         }
+        grant(load);
         load_user_flush_marked(load);
-        int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX, TICK_MS);
+        int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX,
+                           load->opts.rate != 0 ? RATE_TICK_MS : TICK_MS);
         if (n < 0 && errno != EINTR) {
             perror("postern-load: epoll_wait");
             return false;

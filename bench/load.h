@@ -60,9 +60,10 @@ struct load_user {
     struct http_in up_http;
     bool is_asked;  /* the upgrade, poll or streaming request is out and its answer not at an end */
     bool is_raised; /* the 101 is in: WebSocket frames follow */
-    bool is_up_busy;   /* an xhr_send has not been answered */
-    struct bytes line; /* the beginning of a SockJS frame that ended in the middle of a read */
-    struct bytes pong; /* pongs owed */
+    bool is_up_busy;    /* an xhr_send has not been answered */
+    struct bytes line;  /* the beginning of a SockJS frame that ended in the middle of a read */
+    struct bytes pong;  /* pongs owed */
+    uint64_t n_granted; /* messages that the rate allows it in all; unused without one */
     struct load_echo_book book;
 };
 
@@ -93,7 +94,9 @@ struct load {
     enum load_phase phase;
     uint64_t phase_end_ns;
     uint64_t progress_ns; /* last time a session opened */
-    uint32_t run_id;      /* part of session ids, so that a second run does not meet the first */
+    uint64_t echo_ns;     /* when the first message was due */
+    uint64_t n_granted; /* messages that the rate has allowed to all sessions, one after another */
+    uint32_t run_id;    /* part of session ids, so that a second run does not meet the first */
     struct load_user *users;
     struct load_user *dirty;
     bool is_first_open; /* the others may follow */

@@ -12,6 +12,7 @@
 #define CONNECTIONS_MAX 1000000
 #define INFLIGHT_MAX    4096
 #define SIZE_MAX_BYTES  (1U << 20)
+#define RATE_MAX        10000000
 #define SECONDS_MAX     86400.0
 
 static const char usage[] =
@@ -21,6 +22,8 @@ static const char usage[] =
     "  --tls               speak TLS 1.3 and verify nothing; the URL still says http\n"
     "  --connections N     sessions (100)\n"
     "  --inflight K        messages each session keeps under way (1)\n"
+    "  --rate N            echo: messages a second of all sessions, in turn (as many as come "
+    "back)\n"
     "  --size BYTES        of a message's text (32)\n"
     "  --warmup SEC        echo, not measured (1)\n"
     "  --duration SEC      echo, measured (5)\n"
@@ -37,6 +40,7 @@ static const struct option longs[] = {
     {"mode", required_argument, NULL, 'm'},
     {"connections", required_argument, NULL, 'c'},
     {"inflight", required_argument, NULL, 'k'},
+    {"rate", required_argument, NULL, 'r'},
     {"size", required_argument, NULL, 's'},
     {"warmup", required_argument, NULL, 'w'},
     {"duration", required_argument, NULL, 'd'},
@@ -161,6 +165,8 @@ static bool parse_option(struct load_opts *opts, int option, const char *value)
         return parse_unsigned(value, 1, CONNECTIONS_MAX, &opts->connections);
     case 'k':
         return parse_unsigned(value, 1, INFLIGHT_MAX, &opts->inflight);
+    case 'r':
+        return parse_unsigned(value, 1, RATE_MAX, &opts->rate);
     case 's':
         return parse_unsigned(value, LOAD_ECHO_MIN_BYTES, SIZE_MAX_BYTES, &opts->size_bytes);
     case 'w':

@@ -29,6 +29,7 @@ struct load_opts {
     bool wants_tls;
     unsigned connections;
     unsigned inflight;
+    unsigned rate; /* messages a second of all sessions together; 0: as many as come back */
     unsigned size_bytes;
     unsigned sources;     /* client addresses 127.0.0.2 and up; 1: the system's choice */
     unsigned opening_max; /* handshakes under way at once */

@@ -94,7 +94,12 @@ void load_user_flush_marked(struct load *load)
 unsigned load_user_due(const struct load *load, const struct load_user *user)
 {
     bool is_sending = load->phase == LOAD_WARMUP || load->phase == LOAD_MEASURE;
-    return is_sending && user->state == LOAD_USER_OPEN ? load->opts.inflight - user->book.n : 0;
+    if (!is_sending || user->state != LOAD_USER_OPEN) {
+        return 0;
+    }
+    unsigned room = load->opts.inflight - user->book.n;
+    uint64_t granted = user->n_granted - user->book.next_sequence;
+    return load->opts.rate != 0 && granted < room ? (unsigned)granted : room;
 }
 
 void load_user_on_message(struct load *load, struct load_user *user, const char *text, size_t n)

@@ -1,7 +1,8 @@
 # The part of scripts/bench that puts nginx in front of the gateway; sourced by it, never run.
 #
-# One load of long polling, once at the gateway's port and once at that of an nginx with keep-alive upstream
-# connections, plain and with TLS between nginx and the gateway (then beside the gateway's TLS port). The figure is
+# One load of long polling at the port of an nginx with keep-alive upstream connections, plain and with TLS between
+# nginx and the gateway, and then the same number of messages a second at the gateway's own port: a busier gateway
+# finds more to do each time it wakes, so only at the same pace is the difference what nginx costs it. The figure is
 # messages per CPU second of the gateway alone: nginx runs on the load's core and is not counted.
 # shellcheck shell=bash disable=SC2034,SC2154 # the variables are those of scripts/bench
 
@@ -29,20 +30,24 @@ start_nginx() {
     die "nginx did not become ready; its words are above"
 }
 
-# Key, server, idle upstream connections that nginx keeps (- is without nginx), and the words of the table.
+# Key, server, idle upstream connections that nginx keeps (- is without nginx), and the run whose pace is kept.
 # Each poll that waits has an upstream connection of its own: an nginx that keeps fewer than there are users closes
 # the rest when their answers come, and what is then measured is the accepting of connections.
 front_cases=(
+    "kept nginx 256"
+    "kept-pace gateway - kept.nginx"
+    "kept nginx-tls 256"
+    "kept-pace gateway-tls - kept.nginx-tls"
+    "few nginx 32"
+    "few-pace gateway - few.nginx"
+    "few nginx-tls 32"
+    "few-pace gateway-tls - few.nginx-tls"
     "direct gateway -"
     "direct gateway-tls -"
-    "kept nginx 256"
-    "kept nginx-tls 256"
-    "few nginx 32"
-    "few nginx-tls 32"
 )
 
 front_rounds() {
-    local round row key server keepalive gateway_pid
+    local round row key server keepalive pace gateway_pid rate
     for ((round = 1; round <= rounds; round++)); do
         say "bench: round $round of $rounds: nginx in front, $seconds s each"
         start_gateway
@@ -51,10 +56,12 @@ front_rounds() {
         server_url[nginx]=http://127.0.0.1:$((port + 3))
         server_url[nginx-tls]=http://127.0.0.1:$((port + 4))
         for row in "${front_cases[@]}"; do
-            read -r key server keepalive <<<"$row"
+            read -r key server keepalive pace <<<"$row"
             [ "$keepalive" = - ] || start_nginx "$keepalive"
+            rate=()
+            [ -z "$pace" ] || rate=(--rate "$(tail -n 1 "$folder/$pace.messages_per_s" | awk '{ print int($1) + 1 }')")
             measure "$key" "$server" xhr /bench --mode echo --connections 100 --inflight 1 --size 32 \
-                --warmup "$warmup" --duration "$seconds"
+                --warmup "$warmup" --duration "$seconds" "${rate[@]}"
             stop_server nginx
         done
         stop_server gateway
@@ -67,18 +74,23 @@ front_row() {
     r=$(ratio "$2" "$3")
     verdict=""
     [ "$4" = no ] || bar "\"$r\" + 0 >= $bar_front"
-    printf '| %s | %s | %s | %s | %s |\n' "$1" "$(shown "$(median "$folder/$3.messages_per_server_cpu_s")")" \
+    printf '| %s | %s | %s | %s | %s | %s |\n' "$1" "$(shown "$(median "$folder/$2.messages_per_s")")" \
+        "$(shown "$(median "$folder/$3.messages_per_server_cpu_s")")" \
         "$(shown "$(median "$folder/$2.messages_per_server_cpu_s")")" "$r" "${verdict:+>= $bar_front $verdict}"
 }
 front_results() {
     printf '# nginx in front\n\nMessages per CPU second of the gateway with %s worker(s), xhr polling, ' "$workers"
-    printf '100 users, 1 x 32 B, medians of\n%s round(s) of %s s; ' "$rounds" "$seconds"
+    printf '100 users, 1 x 32 B, medians of\n%s round(s) of %s s. Direct: at the pace of the run through nginx. ' \
+        "$rounds" "$seconds"
     machine
-    printf '| upstream, idle connections kept | direct | through nginx | of direct | bar |\n'
-    printf '| --- | ---: | ---: | ---: | --- |\n'
-    front_row "plain, 256" kept.nginx direct.gateway yes
-    front_row "TLS, 256" kept.nginx-tls direct.gateway-tls yes
-    front_row "plain, 32" few.nginx direct.gateway no
-    front_row "TLS, 32" few.nginx-tls direct.gateway-tls no
+    printf '| upstream, idle connections kept | messages a second | direct | through nginx | of direct | bar |\n'
+    printf '| --- | ---: | ---: | ---: | ---: | --- |\n'
+    front_row "plain, 256" kept.nginx kept-pace.gateway yes
+    front_row "TLS, 256" kept.nginx-tls kept-pace.gateway-tls yes
+    front_row "plain, 32" few.nginx few-pace.gateway no
+    front_row "TLS, 32" few.nginx-tls few-pace.gateway-tls no
+    printf '\nDirect and as fast as it goes: plain %s messages per CPU second, TLS %s.\n' \
+        "$(shown "$(median "$folder/direct.gateway.messages_per_server_cpu_s")")" \
+        "$(shown "$(median "$folder/direct.gateway-tls.messages_per_server_cpu_s")")"
     verdicts
 }
