@@ -154,7 +154,7 @@ SELF_TEST = [
     ("cJSON in wire", {"gateway/wire/a.c": "#include <cjson/cJSON.h>\n"},
      "is for edge and server only"),
     ("OpenSSL in http", {"gateway/http/a.c": '#include "openssl/ssl.h"\n'},
-     "is for net only"),
+     "is for net and wire only"),
     ("neighbour without its folder", {
         "gateway/base/a.c": '#include "b.h"\n', "gateway/base/b.h": "",
     }, "write includes from the folder above"),
