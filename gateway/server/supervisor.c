@@ -22,7 +22,7 @@
 enum {
     MAX_LISTENERS = 16,        /* of each kind */
     RESERVED_DESCRIPTORS = 32, /* never for clients: handlers, their relays, files */
-    RESERVED_PER_WORKER = 16,  /* likewise: loop, mailbox, listeners, relays */
+    RESERVED_PER_WORKER = 16,  /* likewise: loop, mailbox, relays; its listeners come on top */
 };
 
 /* The sockets of one list of addresses. */
@@ -180,7 +180,8 @@ static bool create_peers(struct supervisor *s, uint64_t n_descriptors)
     struct peers_limits limits = {.max_total = s->config->max_connections,
                                   .max_per_address =
                                       (uint32_t)s->config->max_connections_per_address};
-    uint64_t reserve = RESERVED_DESCRIPTORS + (uint64_t)s->n_workers * RESERVED_PER_WORKER;
+    uint64_t n_listeners = s->config->listen.n + s->config->tls_listen.n;
+    uint64_t reserve = RESERVED_DESCRIPTORS + s->n_workers * (RESERVED_PER_WORKER + n_listeners);
     if (reserve > n_descriptors / 2) {
         reserve = n_descriptors / 2;
     }
