@@ -1,0 +1,94 @@
+/*
+ * websocket_internal: what the rooms of the WebSocket share. Private to this folder.
+ *
+ *   websocket_open.c     the handshake, up to the carrier's birth
+ *   websocket.c          the carrier: frames out, octets in, and the memory's end
+ *   websocket_message.c  the way in of data: pieces become messages of the session, under a
+ * deadline websocket_close.c    every end that says a Close, and the closing handshake
+ */
+#ifndef POSTERN_TRANSPORTS_WEBSOCKET_INTERNAL_H
+#define POSTERN_TRANSPORTS_WEBSOCKET_INTERNAL_H
+
+#include "base/kit.h"
+#include "base/octets.h"
+#include "core/session.h"
+#include "core/transport.h"
+#include "transports/websocket.h"
+#include "wire/ws_frame.h"
+
+struct closing;
+struct http_octets;
+struct http_req;
+struct partial;
+
+struct websocket {
+    struct carrier base;
+    struct http_octets *octets; /* NULL once closed */
+    struct kit *kit;
+    const struct transport_opts *opts;
+    struct ws_parser parser;
+    struct turn_task reap;
+    struct partial *partial; /* of what the peer has begun and not finished; else NULL */
+    struct closing *closing; /* our Close is out and the peer's is awaited; else NULL */
+    uint32_t pong_bytes;     /* of the unsent output, at most so much is pongs */
+    bool is_paused;
+};
+
+static inline struct websocket *websocket_of(struct carrier *carrier)
+{
+    return CONTAINER_OF(carrier, struct websocket, base);
+}
+
+/* -- websocket.c ------------------------------------------------------------------------------ */
+
+extern const struct octets_ops websocket_stream_ops;
+
+/* Puts one frame of any kind into the output. False: no memory, which is counted; nothing was put.
+ */
+bool websocket_put_frame(struct websocket *ws, enum ws_opcode opcode, struct span payload);
+/* transport_ops.pause. */
+void websocket_pause(struct carrier *carrier, bool is_paused);
+/* The stream is closed or gone: memory goes at the turn's end. */
+void websocket_release(struct websocket *ws);
+/* Lets go of the session, if there is one still, and tells it why. */
+void websocket_tell_session(struct websocket *ws, enum detach_why why, unsigned code,
+                            struct span reason);
+
+/* -- websocket_message.c ---------------------------------------------------------------------- */
+
+/* A piece of a message: every WS_EVENT_DATA goes through here. May end the WebSocket. */
+void websocket_take_data(struct websocket *ws, const struct ws_event *event);
+/* After a read: something is unfinished, or was before. `is_new`: something else than before. No
+ * later byte moves the deadline, nor does a control frame inside of a message. */
+void websocket_note_partial(struct websocket *ws, bool is_partial, bool is_new);
+/* The peer's deadline stands still while we are the ones not reading. */
+void websocket_pause_partial(struct websocket *ws, bool is_paused);
+/* The deadline of what is unfinished is over; its bytes may be in use up the stack. */
+void websocket_stop_partial(struct websocket *ws);
+/* Frees what is unfinished. */
+void websocket_drop_partial(struct websocket *ws);
+
+/* -- websocket_close.c ------------------------------------------------------------------------ */
+
+/* A defect of the peer: tells it, then the session. */
+void websocket_fail(struct websocket *ws, unsigned code, const char *why);
+/* The peer's Close has come, whole and valid. */
+void websocket_take_close(struct websocket *ws, const struct ws_event *event);
+/* FIN and a bounded drain, so that what was sent is not destroyed by a reset. */
+void websocket_end_stream(struct websocket *ws);
+/* Ends at once without a word, for want of memory. */
+void websocket_lose(struct websocket *ws, struct span reason);
+/* transport_ops.finish. */
+void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned code,
+                      struct span reason);
+/* Frees what the closing handshake holds. */
+void websocket_drop_closing(struct websocket *ws);
+
+/* -- websocket_open.c ------------------------------------------------------------------------- */
+
+/* transport_ops.check and .open. */
+enum err websocket_check(struct http_req *req, const struct transport_opts *opts);
+enum err websocket_open(struct http_req *req, const struct transport_opts *opts,
+                        struct session *session);
+
+#endif
