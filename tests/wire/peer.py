@@ -43,7 +43,8 @@ def ws_frame(opcode, payload, fin=True, masked=True):
     if masked:
         mask = os.urandom(4)
         head += mask
-        payload = bytes(b ^ mask[i & 3] for i, b in enumerate(payload))
+        key = (mask * (size // 4 + 1))[:size]
+        payload = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
     return head + payload
 
 
