@@ -27,13 +27,19 @@ enum cors_verdict cors_check(const struct cors_policy *policy, const struct http
     if (origin.ptr == NULL) {
         return CORS_NO_ORIGIN;
     }
-    if (policy->any || (policy->same_origin && is_same_origin(req, origin))) {
-        return CORS_ALLOWED;
-    }
+    bool is_listed = false;
     for (size_t i = 0; i < policy->n_origins; i++) {
-        if (span_eq(span_str(policy->origins[i]), origin)) {
-            return CORS_ALLOWED;
+        struct span entry = span_str(policy->origins[i]);
+        bool is_refusal = span_starts_with(entry, SPAN_LIT("!"));
+        if (span_eq(span_skip(entry, is_refusal ? 1 : 0), origin)) {
+            if (is_refusal) {
+                return CORS_REFUSED;
+            }
+            is_listed = true;
         }
+    }
+    if (is_listed || policy->any || (policy->same_origin && is_same_origin(req, origin))) {
+        return CORS_ALLOWED;
     }
     return CORS_REFUSED;
 }

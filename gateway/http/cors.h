@@ -16,9 +16,11 @@
 #include "http/http_req.h"
 
 struct cors_policy {
-    bool any;                   /* "*": every origin, also "null" */
-    bool same_origin;           /* an Origin equal to scheme://Host of the request */
-    const char *const *origins; /* exact values, e.g. "https://app.example" or "null" */
+    bool any;         /* "*": every origin, also "null" */
+    bool same_origin; /* an Origin equal to scheme://Host of the request */
+    /* Exact values, e.g. "https://app.example" or "null"; one with a '!' before it is refused,
+     * whatever else allows it. The words for many may stand among them: no browser sends one. */
+    const char *const *origins;
     size_t n_origins;
 };
 

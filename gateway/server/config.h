@@ -56,10 +56,12 @@ enum config_slow_policy {
 };
 
 struct config_mount {
-    char *path;                    /* "/" or "/a/b": whole segments, no '/' at the end; unique */
-    unsigned dialects;             /* bits of enum config_dialect, at least one */
-    unsigned transports;           /* bits of enum config_transport, at least one */
-    struct config_strings origins; /* "same-origin", "*", "null", "scheme://host[:port]"; >= 1 */
+    char *path;          /* "/" or "/a/b": whole segments, no '/' at the end; unique */
+    unsigned dialects;   /* bits of enum config_dialect, at least one */
+    unsigned transports; /* bits of enum config_transport, at least one */
+    /* "same-origin", "*", "null", "scheme://host[:port]", and "!" before one of the last two; >= 1
+     */
+    struct config_strings origins;
     uint64_t heartbeat_ms;
     uint64_t disconnect_delay_ms;  /* a session without a receiver lives so long */
     uint64_t response_limit_bytes; /* a streaming response ends after so much */

@@ -98,9 +98,27 @@ static void check_mount_queues(struct config_loader *ld, const struct config_sco
     }
 }
 
+/* A list of nothing but refusals would let nobody in. */
+static void check_mount_origins(struct config_loader *ld, const struct config_scope *scope)
+{
+    const struct config_strings *origins = &((const struct config_mount *)scope->part)->origins;
+    const struct jsonc_node *node = given(ld, "mounts[].origins");
+    if (node == NULL || is_refused(ld, "mounts[].origins")) {
+        return;
+    }
+    for (size_t i = 0; i < origins->n; i++) {
+        if (origins->items[i][0] != '!') {
+            return;
+        }
+    }
+    config_problem(ld->report, node->value, "add \"*\" to let all others in",
+                   "%sorigins only refuses", scope->label);
+}
+
 void config_check_mount(struct config_loader *ld, const struct config_scope *scope)
 {
     check_mount_path(ld, scope);
+    check_mount_origins(ld, scope);
     check_mount_queues(ld, scope);
 }
 

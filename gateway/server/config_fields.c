@@ -252,8 +252,9 @@ const struct config_field config_fields[] = {
      .form = CONFIG_FORM_ORIGIN,
      .fallback = "[\"same-origin\"]",
      IN_MOUNT(origins),
-     .help = "Pages that may connect. Answers foreign pages that use a visitor's cookies "
-             "(cross-site WebSocket hijacking)."},
+     .help = "Pages that may connect; with `!` before it an origin may not, whatever else allows "
+             "it. Answers foreign pages that use a visitor's cookies (cross-site WebSocket "
+             "hijacking)."},
     {.path = "mounts[].heartbeat",
      .type = CONFIG_TYPE_DURATION,
      RANGE(SECONDS(1), HOURS(1)),

@@ -135,7 +135,8 @@ bool config_listen_is_same(const char *a, const char *b)
 /* ---- origins ---- */
 
 #define ORIGIN_FORMS                                                                               \
-    "is no origin: allowed are \"same-origin\", \"*\", \"null\" and \"scheme://host[:port]\""
+    "is no origin: allowed are \"same-origin\", \"*\", \"null\", \"scheme://host[:port]\" and "    \
+    "\"!\" before one of the last two"
 
 /* "host", "host:port" or "[v6]:port" behind the "://". */
 static bool is_authority(struct span authority)
@@ -183,13 +184,13 @@ static bool has_upper(struct span s)
     return false;
 }
 
-/* What to write for a value that is no origin. */
-static void hint_origin(struct span origin, struct config_form_fault *fault)
+/* What to write for a value that is no origin; `bang` stands before it ("" or "!"). */
+static void hint_origin(struct span origin, const char *bang, struct config_form_fault *fault)
 {
     static const char *const words[] = {"same-origin", "null"};
     struct config_nearest nearest;
     config_nearest_begin(&nearest, origin);
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    for (size_t i = bang[0] == '!' ? 1 : 0; i < sizeof words / sizeof words[0]; i++) {
         config_nearest_offer(&nearest, span_str(words[i]));
     }
     const char *scheme = memmem(origin.ptr, origin.len, "://", 3);
@@ -198,31 +199,42 @@ static void hint_origin(struct span origin, struct config_form_fault *fault)
         slash = memchr(scheme + 3, '/', origin.len - (size_t)(scheme + 3 - origin.ptr));
     }
     if (nearest.name != NULL) {
-        (void)snprintf(fault->hint, sizeof fault->hint, "did you mean \"%s\"?", nearest.name);
+        (void)snprintf(fault->hint, sizeof fault->hint, "did you mean \"%s%s\"?", bang,
+                       nearest.name);
     } else if (span_find(origin, '*') != origin.len) {
         (void)snprintf(fault->hint, sizeof fault->hint,
                        "\"*\" only stands alone: name each origin");
     } else if (slash != NULL) {
         (void)snprintf(fault->hint, sizeof fault->hint, "an origin ends before the \"/\"");
     } else if (scheme == NULL && is_authority(origin)) {
-        (void)snprintf(fault->hint, sizeof fault->hint, "write \"https://%.*s\"", SPAN_FMT(origin));
+        (void)snprintf(fault->hint, sizeof fault->hint, "write \"%shttps://%.*s\"", bang,
+                       SPAN_FMT(origin));
     }
+}
+
+static bool is_word_for_many(struct span origin)
+{
+    return span_eq(origin, SPAN_LIT("same-origin")) || span_eq(origin, SPAN_LIT("*"));
 }
 
 static bool check_origin(const char *value, struct config_form_fault *fault)
 {
-    struct span origin = span_str(value);
-    if (strcmp(value, "same-origin") == 0 || strcmp(value, "*") == 0 ||
-        strcmp(value, "null") == 0) {
+    const char *bang = value[0] == '!' ? "!" : "";
+    struct span origin = span_str(value + strlen(bang));
+    if (bang[0] == '!' && is_word_for_many(origin)) {
+        return FAIL_HINT(fault, "can't refuse a word for many origins",
+                         "write e.g. \"!http://app.example\"");
+    }
+    if (is_word_for_many(origin) || span_eq(origin, SPAN_LIT("null"))) {
         return true;
     }
     size_t scheme_len = span_find(origin, ':');
     struct span rest = span_skip(origin, scheme_len);
-    bool is_origin = scheme_len != 0 && has_only(span_of(value, scheme_len), "+-.") &&
+    bool is_origin = scheme_len != 0 && has_only(span_of(origin.ptr, scheme_len), "+-.") &&
                      span_starts_with(rest, SPAN_LIT("://")) && is_authority(span_skip(rest, 3));
     if (!is_origin) {
         (void)fail(fault, ORIGIN_FORMS);
-        hint_origin(origin, fault);
+        hint_origin(origin, bang, fault);
         return false;
     }
     if (has_upper(origin)) {
@@ -231,7 +243,7 @@ static bool check_origin(const char *value, struct config_form_fault *fault)
     size_t port_len = own_port_len(origin);
     if (port_len != 0) {
         return FAIL_HINT(fault, "would never match: browsers leave the scheme's own port out",
-                         "write \"%.*s\"", (int)(origin.len - port_len), value);
+                         "write \"%s%.*s\"", bang, (int)(origin.len - port_len), origin.ptr);
     }
     return true;
 }
@@ -322,7 +334,9 @@ static const struct {
 } forms[] = {
     [CONFIG_FORM_ANY] = {NULL, ""},
     [CONFIG_FORM_LISTEN] = {check_listen, "`IPV4:PORT`, `[IPV6]:PORT` or `PORT`"},
-    [CONFIG_FORM_ORIGIN] = {check_origin, "`same-origin`, `*`, `null` or `scheme://host[:port]`"},
+    [CONFIG_FORM_ORIGIN] = {check_origin,
+                            "`same-origin`, `*`, `null`, `scheme://host[:port]` or `!` before one "
+                            "of the last two"},
     [CONFIG_FORM_MOUNT_PATH] = {check_mount_path, "`/` or `/a/b`, at most 255 bytes"},
     [CONFIG_FORM_SCRIPT_URL] = {check_script_url, "begins with `/`, `http://` or `https://`"},
     [CONFIG_FORM_SOCKET_PATH] = {check_socket_path, "a path of at most 107 bytes"},

@@ -44,6 +44,17 @@ static const struct {
     {"https://[::g]", CONFIG_FORM_ORIGIN, false},
     {"https://a b", CONFIG_FORM_ORIGIN, false},
     {"", CONFIG_FORM_ORIGIN, false},
+    {"!http://a.example", CONFIG_FORM_ORIGIN, true},
+    {"!https://[::1]:8443", CONFIG_FORM_ORIGIN, true},
+    {"!null", CONFIG_FORM_ORIGIN, true},
+    {"!*", CONFIG_FORM_ORIGIN, false},
+    {"!same-origin", CONFIG_FORM_ORIGIN, false},
+    {"!", CONFIG_FORM_ORIGIN, false},
+    {"!!null", CONFIG_FORM_ORIGIN, false},
+    {"! null", CONFIG_FORM_ORIGIN, false},
+    {"null!", CONFIG_FORM_ORIGIN, false},
+    {"!https://a.example:443", CONFIG_FORM_ORIGIN, false},
+    {"!https://A.example", CONFIG_FORM_ORIGIN, false},
     {"/", CONFIG_FORM_MOUNT_PATH, true},
     {"/a/b.c/~d", CONFIG_FORM_MOUNT_PATH, true},
     {"", CONFIG_FORM_MOUNT_PATH, false},
@@ -172,8 +183,8 @@ static const struct {
      "  \"mounts\": [{\"path\": \"/a\",\n"
      "    \"origins\": \"https://a.example/\"}]\n"
      "}\n",
-     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\" "
-     "and \"scheme://host[:port]\"\n"
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
      "    4 |     \"origins\": \"https://a.example/\"}]\n"
      "      |                ^~~~~~~~~~~~~~~~~~~~ an origin ends before the \"/\"\n"},
     {"origin: no scheme",
@@ -182,8 +193,8 @@ static const struct {
      "  \"mounts\": [{\"path\": \"/a\",\n"
      "    \"origins\": \"a.example\"}]\n"
      "}\n",
-     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\" "
-     "and \"scheme://host[:port]\"\n"
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
      "    4 |     \"origins\": \"a.example\"}]\n"
      "      |                ^~~~~~~~~~~ write \"https://a.example\"\n"},
     {"origin: wildcard",
@@ -192,8 +203,8 @@ static const struct {
      "  \"mounts\": [{\"path\": \"/a\",\n"
      "    \"origins\": \"https://*.a.example\"}]\n"
      "}\n",
-     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\" "
-     "and \"scheme://host[:port]\"\n"
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
      "    4 |     \"origins\": \"https://*.a.example\"}]\n"
      "      |                ^~~~~~~~~~~~~~~~~~~~~ \"*\" only stands alone: name each origin\n"},
     {"origin: capitals",
@@ -218,14 +229,61 @@ static const struct {
      "    4 |     \"origins\": [\"https://a.example:443\", \"http://a.example:80\"]}]\n"
      "      |                                          ^~~~~~~~~~~~~~~~~~~~~ write "
      "\"http://a.example\"\n"},
+    {"origin: a word for many is refused",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"origins\": \"!*\"}]\n"
+     "}\n",
+     "t.json:4:16: mounts[0].origins can't refuse a word for many origins\n"
+     "    4 |     \"origins\": \"!*\"}]\n"
+     "      |                ^~~~ write e.g. \"!http://app.example\"\n"},
+    {"origin: a refusal without scheme",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"origins\": \"!a.example\"}]\n"
+     "}\n",
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
+     "    4 |     \"origins\": \"!a.example\"}]\n"
+     "      |                ^~~~~~~~~~~~ write \"!https://a.example\"\n"},
+    {"origin: a refusal's word",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"origins\": \"!nul\"}]\n"
+     "}\n",
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
+     "    4 |     \"origins\": \"!nul\"}]\n"
+     "      |                ^~~~~~ did you mean \"!null\"?\n"},
+    {"origin: a refusal with the own port",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"origins\": [\"*\", \"!http://a.example:80\"]}]\n"
+     "}\n",
+     "t.json:4:22: mounts[0].origins would never match: browsers leave the scheme's own port out\n"
+     "    4 |     \"origins\": [\"*\", \"!http://a.example:80\"]}]\n"
+     "      |                      ^~~~~~~~~~~~~~~~~~~~~~ write \"!http://a.example\"\n"},
+    {"origins: nothing but refusals",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"origins\": [\"!http://a.example\", \"!null\"]}]\n"
+     "}\n",
+     "t.json:4:16: mounts[0].origins only refuses\n"
+     "    4 |     \"origins\": [\"!http://a.example\", \"!null\"]}]\n"
+     "      |                ^ add \"*\" to let all others in\n"},
     {"origin: word",
      "{\n"
      "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
      "  \"mounts\": [{\"path\": \"/a\",\n"
      "    \"origins\": \"same_origin\"}]\n"
      "}\n",
-     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\" "
-     "and \"scheme://host[:port]\"\n"
+     "t.json:4:16: mounts[0].origins is no origin: allowed are \"same-origin\", \"*\", \"null\", "
+     "\"scheme://host[:port]\" and \"!\" before one of the last two\n"
      "    4 |     \"origins\": \"same_origin\"}]\n"
      "      |                ^~~~~~~~~~~~~ did you mean \"same-origin\"?\n"},
     {"sockjs_url: relative",

@@ -29,6 +29,10 @@ static const struct cors_policy list = {.origins = listed, .n_origins = 2};
 static const struct cors_policy both = {.same_origin = true, .origins = listed, .n_origins = 2};
 static const struct cors_policy null_too = {.origins = with_null, .n_origins = 1};
 static const struct cors_policy any = {.any = true};
+static const char *const but[] = {"*", "!http://denied.example", "!null"};
+static const char *const twice[] = {"http://a.example", "!http://a.example"};
+static const struct cors_policy any_but = {.any = true, .origins = but, .n_origins = 3};
+static const struct cors_policy same_but = {.same_origin = true, .origins = twice, .n_origins = 2};
 static const struct cors_policy none = {.any = false};
 
 static void verdicts(void **state)
@@ -82,6 +86,18 @@ static void verdicts(void **state)
         {"Null is another", &null_too, "a.example", "Null", CORS_REFUSED},
         {"any", &any, "a.example", "https://evil", CORS_ALLOWED},
         {"any, null", &any, "a.example", "null", CORS_ALLOWED},
+
+        {"any but it", &any_but, "a.example", "http://denied.example", CORS_REFUSED},
+        {"any but it, with other scheme", &any_but, "a", "https://denied.example", CORS_ALLOWED},
+        {"any but it, with a port", &any_but, "a", "http://denied.example:8080", CORS_ALLOWED},
+        {"any but it, cut", &any_but, "a.example", "http://denied.exampl", CORS_ALLOWED},
+        {"any but it, with its mark", &any_but, "a", "!http://denied.example", CORS_ALLOWED},
+        {"any but it: another", &any_but, "a.example", "https://evil", CORS_ALLOWED},
+        {"any but null", &any_but, "a.example", "null", CORS_REFUSED},
+        {"any but it: no origin", &any_but, "a.example", NULL, CORS_NO_ORIGIN},
+        {"listed and refused", &same_but, "b.example", "http://a.example", CORS_REFUSED},
+        {"same and refused", &same_but, "a.example", "http://a.example", CORS_REFUSED},
+        {"same, another refused", &same_but, "b.example", "http://b.example", CORS_ALLOWED},
     };
     for (size_t i = 0; i < N_OF(cases); i++) {
         char lines[256];
@@ -123,11 +139,14 @@ static void fields_of_answers(void **state)
     put("no origin, list", cors_put(&out, &list, &req), "Vary: Origin\r\n");
     put("no origin, any", cors_put(&out, &any, &req),
         "Access-Control-Allow-Origin: *\r\nVary: Origin\r\n");
+    put("no origin, any but one", cors_put(&out, &any_but, &req),
+        "Access-Control-Allow-Origin: *\r\nVary: Origin\r\n");
     req = request("Host: a\r\nOrigin: https://app.example\r\n");
     static const char echoed[] = "Access-Control-Allow-Origin: https://app.example\r\n"
                                  "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n";
     put("list", cors_put(&out, &list, &req), echoed);
     put("any", cors_put(&out, &any, &req), echoed);
+    put("any but one", cors_put(&out, &any_but, &req), echoed);
     req = request("Host: a\r\nOrigin: null\r\n");
     put("null", cors_put(&out, &null_too, &req),
         "Access-Control-Allow-Origin: null\r\n"
