@@ -21,6 +21,9 @@ enum err websocket_check(struct http_req *req, const struct transport_opts *opts
         http_resp_fields(req->resp,
                          SPAN_LIT("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
     }
+    if (status == 405) {
+        http_resp_fields(req->resp, SPAN_LIT("Allow: GET\r\n"));
+    }
     http_resp_fields(req->resp, SPAN_LIT("Content-Type: text/plain; charset=UTF-8\r\n"));
     http_resp_finish(req->resp, span_str(why));
     return e;

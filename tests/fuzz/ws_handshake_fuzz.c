@@ -1,6 +1,7 @@
 /*
  * ws_handshake: over a head that came whole and one that came in pieces (other storage) the answer
- * is the same; what was accepted has a GET, the fields it needs, and an answer of base64 only.
+ * is the same; what was accepted has a GET, the fields it needs, an answer of base64 only, and
+ * subprotocols that are different tokens and lie in the fields in their order.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -41,6 +42,28 @@ static void must_be_complete(const struct http1_head *head, const struct ws_hand
     }
 }
 
+static void must_be_offers(const struct http1_head *head, const struct ws_subprotocols *offers)
+{
+    static const char *const names[] = {"chat", "superchat"};
+    bool is_good = offers->n <= WS_MAX_SUBPROTOCOLS;
+
+    for (size_t i = 0; is_good && i < offers->n; i++) {
+        is_good = http1_is_token(offers->names[i]) &&
+                  (i == 0 || offers->names[i - 1].ptr < offers->names[i].ptr);
+        for (size_t j = 0; j < i; j++) {
+            is_good = is_good && !span_eq(offers->names[i], offers->names[j]);
+        }
+        /* The naive reader, but for what it makes of case. */
+        is_good =
+            is_good && http1_list_has(head, SPAN_LIT("Sec-WebSocket-Protocol"), offers->names[i]);
+    }
+    struct span chosen = ws_subprotocols_choose(offers, names, 2);
+    if (!is_good || (chosen.len != 0 && !span_eq(chosen, SPAN_LIT("chat")) &&
+                     !span_eq(chosen, SPAN_LIT("superchat")))) {
+        abort();
+    }
+}
+
 static size_t take(void *ctx, char *bytes, size_t len, bool *stop)
 {
     struct drive *d = ctx;
@@ -59,7 +82,11 @@ static size_t take(void *ctx, char *bytes, size_t len, bool *stop)
     }
     if (ws_handshake_check(&d->head, &out, &status, &why) == ERR_OK) {
         must_be_complete(&d->head, &out);
+        must_be_offers(&d->head, &out.offers);
         transcript_bytes(&d->transcript, span_of(out.accept, sizeof out.accept));
+        for (size_t i = 0; i < out.offers.n; i++) {
+            transcript_bytes(&d->transcript, out.offers.names[i]);
+        }
     } else {
         transcript_add(&d->transcript, "%u %s", status, why);
     }
