@@ -16,7 +16,12 @@ static void reap(struct turn_task *task)
 void websocket_release(struct websocket *ws)
 {
     websocket_stop_partial(ws);
-    websocket_drop_closing(ws);
+    if (ws->state == WEBSOCKET_OPENING) {
+        websocket_drop_opening(ws);
+    } else if (ws->state == WEBSOCKET_CLOSING) {
+        websocket_drop_closing(ws);
+    }
+    ws->state = WEBSOCKET_OVER;
     ws->octets = NULL;
     turn_schedule(&ws->kit->turn, TURN_REAP, &ws->reap, reap);
 }
@@ -95,7 +100,9 @@ void websocket_pause(struct carrier *carrier, bool is_paused)
 static void abort_carrier(struct carrier *carrier)
 {
     struct websocket *ws = websocket_of(carrier);
-    if (ws->octets != NULL) {
+    if (ws->state == WEBSOCKET_OPENING) {
+        websocket_abort_opening(ws);
+    } else if (ws->state != WEBSOCKET_OVER) {
         http_octets_abort(ws->octets);
         websocket_release(ws);
     }
@@ -111,7 +118,7 @@ static void answer_ping(struct websocket *ws, struct span payload)
     if (ws->pong_bytes > queued) {
         ws->pong_bytes = (uint32_t)queued;
     }
-    if (ws->closing != NULL || ws->pong_bytes >= WEBSOCKET_MAX_PONG_BYTES) {
+    if (ws->state == WEBSOCKET_CLOSING || ws->pong_bytes >= WEBSOCKET_MAX_PONG_BYTES) {
         return;
     }
     if (!websocket_put_frame(ws, WS_PONG, payload)) {
@@ -151,7 +158,7 @@ static size_t on_data(void *owner, char *bytes, size_t len)
         size_t n = 0;
         enum err e = ws_parse(&ws->parser, &limits, bytes + used, len - used, &n, &event, &fault);
         if (UNLIKELY(e != ERR_OK)) {
-            if (ws->closing != NULL) {
+            if (ws->state == WEBSOCKET_CLOSING) {
                 websocket_end_stream(ws);
             } else {
                 websocket_fail(ws, fault.close_code, fault.why);
@@ -217,6 +224,7 @@ const struct transport_ops websocket_transport = {
     .caps = CAP_MANY_FRAMES | CAP_BINARY | CAP_CLOSE_CODE | CAP_SELF_PING,
     .check = websocket_check,
     .open = websocket_open,
+    .accepted = websocket_accepted,
     .write = write_frame,
     .room = room,
     .ping = ping,

@@ -11,11 +11,9 @@ struct closing {
 
 void websocket_drop_closing(struct websocket *ws)
 {
-    if (ws->closing != NULL) {
-        timer_cancel(&ws->kit->timers, &ws->closing->timer);
-        mem_free(ws->closing);
-        ws->closing = NULL;
-    }
+    timer_cancel(&ws->kit->timers, &ws->closing->timer);
+    mem_free(ws->closing);
+    ws->closing = NULL;
 }
 
 void websocket_end_stream(struct websocket *ws)
@@ -50,21 +48,28 @@ static void start_closing(struct websocket *ws, unsigned code, struct span reaso
     put_close(ws, code, reason);
     websocket_pause(&ws->base, false); /* a paused one must still read the peer's Close */
     websocket_stop_partial(ws);
-    ws->closing = MEM_NEW(struct closing);
-    if (ws->closing == NULL) {
+    struct closing *closing = MEM_NEW(struct closing);
+    if (closing == NULL) {
+        ws->kit->counters.out_of_memory++;
         websocket_end_stream(ws);
         return;
     }
-    ws->closing->ws = ws;
-    timer_init(&ws->closing->timer, on_close_timeout);
-    timer_arm(&ws->kit->timers, &ws->closing->timer, ws->kit->now_ms + WEBSOCKET_CLOSE_TIMEOUT_MS);
+    closing->ws = ws;
+    ws->closing = closing;
+    ws->state = WEBSOCKET_CLOSING;
+    timer_init(&closing->timer, on_close_timeout);
+    timer_arm(&ws->kit->timers, &closing->timer, ws->kit->now_ms + WEBSOCKET_CLOSE_TIMEOUT_MS);
 }
 
 void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned code,
                       struct span reason)
 {
     struct websocket *ws = websocket_of(carrier);
-    if (ws->octets == NULL || ws->closing != NULL) {
+    if (ws->state == WEBSOCKET_OPENING) {
+        websocket_refuse(ws, code, reason);
+        return;
+    }
+    if (ws->state != WEBSOCKET_OPEN) {
         return;
     }
     if (why != FINISH_BYE || !ws_close_code_is_valid(code)) {
@@ -88,7 +93,7 @@ void websocket_lose(struct websocket *ws, struct span reason)
 
 void websocket_take_close(struct websocket *ws, const struct ws_event *event)
 {
-    if (ws->closing != NULL) {
+    if (ws->state == WEBSOCKET_CLOSING) {
         websocket_end_stream(ws); /* the answer to ours */
         return;
     }

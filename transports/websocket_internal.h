@@ -19,18 +19,34 @@
 struct closing;
 struct http_octets;
 struct http_req;
+struct opening;
 struct partial;
+
+/*
+ *   OPENING --ACCEPT--> OPEN --our Close--> CLOSING --the peer's Close, or time over--> OVER
+ *       \__ refused _____ | __ the peer's Close, a defect, the connection lost ________/
+ */
+enum websocket_state {
+    WEBSOCKET_OPENING, /* the handshake's answer waits for the handler: `opening` is there */
+    WEBSOCKET_OPEN,
+    WEBSOCKET_CLOSING, /* our Close is out, the peer's is awaited: `closing` is there */
+    WEBSOCKET_OVER,    /* the stream is given back; memory goes at the turn's end */
+};
 
 struct websocket {
     struct carrier base;
-    struct http_octets *octets; /* NULL once closed */
+    struct http_octets *octets; /* NULL before OPEN, and when OVER */
     struct kit *kit;
     const struct transport_opts *opts;
     struct ws_parser parser;
     struct turn_task reap;
     struct partial *partial; /* of what the peer has begun and not finished; else NULL */
-    struct closing *closing; /* our Close is out and the peer's is awaited; else NULL */
-    uint32_t pong_bytes;     /* of the unsent output, at most so much is pongs */
+    union {                  /* what only one state has */
+        struct opening *opening;
+        struct closing *closing;
+    };
+    uint32_t pong_bytes; /* of the unsent output, at most so much is pongs */
+    uint8_t state;       /* enum websocket_state */
     bool is_paused;
 };
 
@@ -81,14 +97,22 @@ void websocket_lose(struct websocket *ws, struct span reason);
 /* transport_ops.finish. */
 void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned code,
                       struct span reason);
-/* Frees what the closing handshake holds. */
+/* CLOSING: frees what the closing handshake holds. */
 void websocket_drop_closing(struct websocket *ws);
 
 /* -- websocket_open.c ------------------------------------------------------------------------- */
 
-/* transport_ops.check and .open. */
+/* transport_ops.check, .open and .accepted. */
 enum err websocket_check(struct http_req *req, const struct transport_opts *opts);
 enum err websocket_open(struct http_req *req, const struct transport_opts *opts,
                         struct session *session);
+enum err websocket_accepted(struct carrier *carrier, struct span subprotocol);
+/* OPENING: answers the handshake with an error of HTTP: 403 with `reason` for what a handler
+ * decided (1000, 3000 and above), 500 for 1011, else 503. */
+void websocket_refuse(struct websocket *ws, unsigned code, struct span reason);
+/* OPENING: ends the connection without an answer. */
+void websocket_abort_opening(struct websocket *ws);
+/* OPENING: frees what the waiting handshake holds. */
+void websocket_drop_opening(struct websocket *ws);
 
 #endif

@@ -104,7 +104,7 @@ static struct partial *need_partial(struct websocket *ws)
 
 void websocket_note_partial(struct websocket *ws, bool is_partial, bool is_new)
 {
-    if (!is_partial || ws->closing != NULL) {
+    if (!is_partial || ws->state == WEBSOCKET_CLOSING) {
         websocket_drop_partial(ws);
         return;
     }
@@ -123,7 +123,7 @@ void websocket_note_partial(struct websocket *ws, bool is_partial, bool is_new)
 
 void websocket_take_data(struct websocket *ws, const struct ws_event *event)
 {
-    if (ws->closing != NULL) {
+    if (ws->state == WEBSOCKET_CLOSING) {
         return; /* sent before the peer saw our Close: nobody is there to take it */
     }
     bool is_text = event->opcode == WS_TEXT;

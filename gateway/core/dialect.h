@@ -50,6 +50,8 @@ struct dialect_ops {
     const struct dialect_route *routes;
     size_t n_routes;
     bool joins_messages;    /* encode takes several messages; else exactly one at a time */
+    bool handshake_opens;   /* a WebSocket's 101 tells the client that it is open: it waits for the
+                               handler's ACCEPT where the mount does */
     bool lost_carrier_ends; /* a carrier lost by the network ends the session: nothing can be
                                repeated */
     unsigned conflict_code; /* what a second receiver is told while one is attached */

@@ -16,6 +16,7 @@ enum {
     CLOSE_GOING_AWAY = 1001,
     CLOSE_ABNORMAL = 1006,
     CLOSE_POLICY = 1008,
+    CLOSE_INTERNAL = 1011,
 };
 
 static void move(struct session *s, enum session_state to)
@@ -134,6 +135,9 @@ static void set_input_paused(struct session *s, bool is_paused)
  * on with the end; false: the callbacks have aborted the session already. */
 static bool start_closing(struct session *s, unsigned code, struct span reason)
 {
+    if (s->state == SESSION_CONNECTING) {
+        sendq_drop(&s->queue, s->queue.n_messages); /* for a client that was never let in */
+    }
     move(s, SESSION_CLOSING);
     s->close_code = (uint16_t)code;
     s->close_reason = reason.len != 0 ? mem_copy_string(reason.ptr, reason.len) : NULL;
@@ -596,9 +600,32 @@ enum err session_create(const struct session_birth *birth, struct session **out)
     return ERR_OK;
 }
 
-void session_accept(struct session *s)
+/* Answers a handshake that waits. False: the handler chose what the client did not offer. */
+static bool answer_handshake(struct session *s, struct span subprotocol)
+{
+    if (s->carrier == NULL || !s->dialect->handshake_opens || s->carrier->ops->accepted == NULL) {
+        return true;
+    }
+    return s->carrier->ops->accepted(s->carrier, subprotocol) == ERR_OK;
+}
+
+static void refuse_choice(struct session *s, struct span subprotocol)
+{
+    char id[SID_PUBLIC_CHARS];
+    char quoted[LOG_QUOTED_BYTES];
+    sid_print_public(s->public_id, id);
+    LOG(LOG_WARN, "handler chose a subprotocol that was not offered", "id=%.*s subprotocol=%s",
+        SID_PUBLIC_CHARS, id, log_quoted(subprotocol, quoted));
+    session_close(s, CLOSE_INTERNAL, SPAN_LIT("Subprotocol was not offered"));
+}
+
+void session_accept(struct session *s, struct span subprotocol)
 {
     if (s->state != SESSION_CONNECTING) {
+        return;
+    }
+    if (!answer_handshake(s, subprotocol)) {
+        refuse_choice(s, subprotocol);
         return;
     }
     move(s, SESSION_OPEN);

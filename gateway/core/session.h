@@ -5,10 +5,10 @@
  *          \_______________________ refused, lost ________________/
  *
  * CONNECTING: the handler decides (mount option `accept`); the client has not been told that it is
- * open. CLOSING: the uplink knows (every end begins here, before the uplink is told, so that it may
- * close or abort from inside any call); queued messages go out before the goodbye, and every later
- * receiver gets the same goodbye until the linger timer ends. CLOSED: out of every table, memory
- * goes at the turn's end.
+ * open, and hears none of what was queued if it never will be. CLOSING: the uplink knows (every end
+ * begins here, before the uplink is told, so that it may close or abort from inside any call);
+ * queued messages go out before the goodbye, and every later receiver gets the same goodbye until
+ * the linger timer ends. CLOSED: out of every table, memory goes at the turn's end.
  *
  * Out: session_send encodes straight into a DUPLEX carrier with room (no queue, no allocation); all
  * else is queued and drained at the turn's end, so that a poll or chunk takes everything of the
@@ -162,8 +162,10 @@ void session_deliver(struct session *session, const struct message *message);
 /* Queues or writes one message. ERR_GONE: closing (a normal crossing). ERR_LIMIT: the session was
  * closed because it could not take more. ERR_NOMEM: likewise. */
 enum err session_send(struct session *session, const struct message *message) MUST_CHECK;
-/* CONNECTING -> OPEN. */
-void session_accept(struct session *session);
+/* CONNECTING -> OPEN; in every other state nothing happens. `subprotocol`: the handler's choice for
+ * a carrier whose handshake waits (transport.h, accepted), else not looked at; empty = the mount's.
+ * One that the client did not offer ends the session with 1011. */
+void session_accept(struct session *session, struct span subprotocol);
 /* Ends the session with a goodbye to the client; calls uplink closed (once). A closed one is left
  * as it is. */
 void session_close(struct session *session, unsigned code, struct span reason);

@@ -60,6 +60,10 @@ struct transport_opts {
     /* DUPLEX: a message must be whole in so long, plus its bytes / min_rate; default 25000. */
     uint32_t message_timeout_ms;
     uint32_t min_rate_bytes_per_s; /* > 0; default 4096 */
+    /* DUPLEX: the subprotocols that the mount knows; the client's first offer among them is chosen
+     * (RFC 6455 4.2.2). */
+    const char *const *subprotocols;
+    size_t n_subprotocols;
     /* Appends the variable field lines of an answer (CORS, caching, cookies); `dress_ctx` is the
      * mount's. May be NULL. */
     enum err (*dress)(const void *dress_ctx, const struct http_req *req, struct buf *fields);
@@ -87,6 +91,11 @@ struct transport_ops {
      * body into session_receive and answers. */
     enum err (*open)(struct http_req *req, const struct transport_opts *opts,
                      struct session *session);
+    /* The handler lets in a client that waits for its handshake's answer, because its session was
+     * CONNECTING in open and its dialect says handshake_opens: answers it now. `subprotocol` is the
+     * handler's choice; empty = the mount's. ERR_PROTO: the client did not offer it; the handshake
+     * waits on, for finish. Calls nothing of the session. NULL: no handshake ever waits. */
+    enum err (*accepted)(struct carrier *carrier, struct span subprotocol);
     /* Dresses and queues one frame. May call session_detach (a poll is answered, a stream reached
      * its limit). */
     void (*write)(struct carrier *carrier, const struct frame *frame);
@@ -98,7 +107,7 @@ struct transport_ops {
     /* DUPLEX: stops or goes on with reading from the peer; else NULL. */
     void (*pause)(struct carrier *carrier, bool is_paused);
     /* Polite end; the carrier is gone for its session, session_detach is not called. `code`,
-     * `reason`: for FINISH_BYE. */
+     * `reason`: for FINISH_BYE. A handshake that waits is refused. */
     void (*finish)(struct carrier *carrier, enum finish_why why, unsigned code, struct span reason);
     /* Ends the carrier at once; session_detach is not called. */
     void (*abort)(struct carrier *carrier);

@@ -71,6 +71,7 @@ const struct dialect_ops raw_dialect = {
     .name = "raw",
     .routes = routes,
     .n_routes = sizeof routes / sizeof routes[0],
+    .handshake_opens = true,
     .lost_carrier_ends = true,
     .conflict_code = 1008,
     .conflict_reason = "Another connection still open",

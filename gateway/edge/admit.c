@@ -62,8 +62,7 @@ static struct session *create_session(const struct admission *a)
         return NULL;
     }
     session->origin_hash = origin_hash(admit, a->req);
-    if (bind_session(admit->binds, session, a->mount, a->transport->ops->name, a->sid, a->req) !=
-        ERR_OK) {
+    if (bind_session(admit->binds, session, a->mount, a->transport, a->sid, a->req) != ERR_OK) {
         admit->kit->counters.out_of_memory++;
         session_close(session, 1011, SPAN_LIT("Out of memory"));
         return NULL;

@@ -7,9 +7,12 @@
 #include "core/dialect.h"
 #include "core/sendq.h"
 #include "core/session.h"
+#include "core/transport.h"
 #include "edge/open_info.h"
 #include "edge/router.h"
+#include "http/http_req.h"
 #include "net/conn.h"
+#include "wire/ws_handshake.h"
 
 enum {
     CLOSE_TOO_BIG = 1009,
@@ -30,14 +33,17 @@ struct binding {
         *session;         /* NULL: it has ended, and only what waits is still to be handed over */
     struct link *link;    /* NULL while waiting */
     struct sendq pending; /* messages that wait for a link or for room */
-    char *info;           /* the OPEN object without its closing brace; NUL-ended */
+    char *info;           /* of open_info_write, or its brief part; NUL-ended */
+    char *subprotocol;    /* that the client speaks; NULL = none */
     struct span mount;    /* of the mount, which outlives the session */
     uint64_t sequence;    /* of the last message handed to a link: stable over links */
     uint64_t waiting_since_ms;
     uint32_t handle;
     uint32_t brief_len;  /* of info: what a resumed OPEN repeats */
     uint8_t place;       /* enum binding_place */
-    bool was_opened;     /* a handler has acknowledged its OPEN: the next one says resumed */
+    bool was_opened;     /* a handler has acknowledged its OPEN, and let it in: the next OPEN says
+                            resumed */
+    bool is_undecided;   /* the handler has not let the client in yet: its messages wait */
     bool is_slow;        /* the client does not keep up: the handler was told PAUSE */
     uint16_t close_code; /* with session == NULL, likewise the reason */
     char *close_reason;  /* NULL = empty */
@@ -120,13 +126,19 @@ static struct link *choose(struct binds *binds, struct span mount)
     return best;
 }
 
+static void free_binding(struct binding *b)
+{
+    mem_free(b->info);
+    mem_free(b->subprotocol);
+    mem_free(b->close_reason);
+    mem_free(b);
+}
+
 static void destroy(struct binding *b)
 {
     move_to(b, PLACE_NONE);
     sendq_fini(&b->pending);
-    mem_free(b->info);
-    mem_free(b->close_reason);
-    mem_free(b);
+    free_binding(b);
 }
 
 /* The session has ended, and the handler has or will never have what came before. */
@@ -158,6 +170,9 @@ static void give_up(struct binding *b, enum err e)
 static void drain(struct binding *b)
 {
     struct message message;
+    if (b->is_undecided) {
+        return; /* comes again with the ACCEPT */
+    }
     while (sendq_peek(&b->pending, &message, 1) == 1) {
         enum err e =
             link_deliver_msg(b->link, b->handle, b->sequence + 1, message.is_text, message.data);
@@ -191,8 +206,7 @@ static enum err offer(struct binding *b)
     buf_clear(json);
     enum err e = buf_append(json, b->info, strlen(b->info));
     if (e == ERR_OK) {
-        e = buf_append_span(json, b->was_opened ? SPAN_LIT(",\"resumed\":true}")
-                                                : SPAN_LIT(",\"resumed\":false}"));
+        e = open_info_finish(json, span_str(b->subprotocol), b->was_opened);
     }
     if (e == ERR_OK) {
         e = link_deliver_open(link, &b->owner, buf_span(json), &b->handle);
@@ -321,6 +335,54 @@ static unsigned code_of(const struct link_verb *verb)
     return (unsigned)code;
 }
 
+/* A handler has seen the OPEN. Headers and cookies were for the first one only; an OPEN that its
+ * handler may never have seen is repeated whole. */
+static void note_opened(struct binding *b)
+{
+    b->was_opened = true;
+    if (b->info[b->brief_len] != '\0') {
+        b->info[b->brief_len] = '\0';
+        char *brief = mem_resize(b->info, b->brief_len + 1);
+        if (brief != NULL) {
+            b->info = brief;
+        }
+    }
+}
+
+/* What the next OPEN will name. Only a token can have been offered; the session judges the rest. */
+static bool keep_subprotocol(struct binding *b, struct span name)
+{
+    if (!http1_is_token(name)) {
+        return true;
+    }
+    char *copy = mem_copy_string(name.ptr, name.len);
+    if (copy == NULL) {
+        return false;
+    }
+    mem_free(b->subprotocol);
+    b->subprotocol = copy;
+    return true;
+}
+
+/* The client is let in. It may be gone afterwards, with its binding. */
+static void take_accept(struct binding *b, struct span subprotocol)
+{
+    struct session *session = b->session;
+    if (session->state != SESSION_CONNECTING) {
+        return;
+    }
+    if (session->dialect->handshake_opens && !keep_subprotocol(b, subprotocol)) {
+        give_up(b, ERR_NOMEM);
+        return;
+    }
+    session_accept(session, subprotocol);
+    if (session->state == SESSION_OPEN) {
+        b->is_undecided = false;
+        note_opened(b);
+        drain(b);
+    }
+}
+
 static void on_verb(struct link_owner *owner, const struct link_verb *verb)
 {
     struct binding *b = CONTAINER_OF(owner, struct binding, owner);
@@ -336,7 +398,7 @@ static void on_verb(struct link_owner *owner, const struct link_verb *verb)
         break;
     }
     case LINK_ACCEPT:
-        session_accept(b->session);
+        take_accept(b, verb->payload);
         break;
     case LINK_KICK:
     case LINK_REJECT:
@@ -350,15 +412,8 @@ static void on_verb(struct link_owner *owner, const struct link_verb *verb)
 static void on_open_acked(struct link_owner *owner)
 {
     struct binding *b = CONTAINER_OF(owner, struct binding, owner);
-    b->was_opened = true;
-    /* Headers and cookies were for the first OPEN only; an OPEN that its handler may never have
-     * seen is repeated whole. */
-    if (b->info[b->brief_len] != '\0') {
-        b->info[b->brief_len] = '\0';
-        char *brief = mem_resize(b->info, b->brief_len + 1);
-        if (brief != NULL) {
-            b->info = brief;
-        }
+    if (!b->is_undecided) { /* else the next handler must decide, and know what this one knew */
+        note_opened(b);
     }
 }
 
@@ -384,7 +439,7 @@ static const struct link_slot_ops slot_ops = {
 static void message(void *binding, const struct message *m)
 {
     struct binding *b = binding;
-    if (LIKELY(b->link != NULL && sendq_is_empty(&b->pending))) {
+    if (LIKELY(b->link != NULL && sendq_is_empty(&b->pending) && !b->is_undecided)) {
         enum err e = link_deliver_msg(b->link, b->handle, b->sequence + 1, m->is_text, m->data);
         if (LIKELY(e == ERR_OK)) {
             b->sequence++;
@@ -417,6 +472,10 @@ static void writable(void *binding, bool is_writable)
 static void closed(void *binding, unsigned code, struct span reason)
 {
     struct binding *b = binding;
+    if (b->is_undecided) {
+        sendq_drop(&b->pending, b->pending.n_messages);
+    }
+    b->is_undecided = false;
     b->session = NULL;
     b->close_code = (uint16_t)code;
     b->close_reason = reason.len != 0 ? mem_copy_string(reason.ptr, reason.len) : NULL;
@@ -434,34 +493,52 @@ const struct uplink_ops bind_uplink_ops = {
 
 /* -- interface -------------------------------------------------------------------------------- */
 
+/* Writes what the OPEN will say. */
+static enum err describe(struct binding *b, const struct transport_opts *transport, struct span sid,
+                         const struct http_req *req)
+{
+    struct ws_subprotocols offers = {.n = 0};
+    if (transport->ops->behaviour == TRANSPORT_DUPLEX) {
+        (void)!ws_subprotocols_read(req->head, &offers); /* it is good, else none */
+    }
+    struct span chosen =
+        ws_subprotocols_choose(&offers, transport->subprotocols, transport->n_subprotocols);
+    const struct open_info info = {.public_id = b->session->public_id,
+                                   .mount = b->mount,
+                                   .dialect = b->session->dialect->name,
+                                   .transport = transport->ops->name,
+                                   .sid = sid,
+                                   .offers = &offers};
+    struct buf *scratch = &b->binds->kit->encode_scratch;
+    size_t brief_len = 0;
+    buf_clear(scratch);
+    enum err e = open_info_write(&info, req, scratch, &brief_len);
+    if (e != ERR_OK) {
+        return e;
+    }
+    struct span text = buf_span(scratch);
+    b->info = mem_copy_string(text.ptr, text.len);
+    b->brief_len = (uint32_t)brief_len;
+    return b->info != NULL && keep_subprotocol(b, chosen) ? ERR_OK : ERR_NOMEM;
+}
+
 enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
-                      const char *transport, struct span sid, const struct http_req *req)
+                      const struct transport_opts *transport, struct span sid,
+                      const struct http_req *req)
 {
     struct binding *b = MEM_NEW(struct binding);
     if (b == NULL) {
-        return ERR_NOMEM;
-    }
-    struct buf *scratch = &binds->kit->encode_scratch;
-    size_t brief_len = 0;
-    buf_clear(scratch);
-    const struct open_info info = {.public_id = session->public_id,
-                                   .mount = mount->path,
-                                   .dialect = session->dialect->name,
-                                   .transport = transport,
-                                   .sid = sid};
-    if (open_info_write(&info, req, scratch, &brief_len) == ERR_OK) {
-        struct span text = buf_span(scratch);
-        b->info = mem_copy_string(text.ptr, text.len);
-    }
-    if (b->info == NULL) {
-        mem_free(b);
         return ERR_NOMEM;
     }
     b->owner.ops = &slot_ops;
     b->binds = binds;
     b->session = session;
     b->mount = mount->path;
-    b->brief_len = (uint32_t)brief_len;
+    b->is_undecided = session->state == SESSION_CONNECTING;
+    if (describe(b, transport, sid, req) != ERR_OK) {
+        free_binding(b);
+        return ERR_NOMEM;
+    }
     /* The bound is where the input pauses; what one request had decoded by then still fits. */
     sendq_init(&b->pending, 1U << 31);
     session->binding = b;
@@ -470,8 +547,7 @@ enum err bind_session(struct binds *binds, struct session *session, const struct
         start_waiting(b);
     } else if (e != ERR_OK) {
         session->binding = NULL;
-        mem_free(b->info);
-        mem_free(b);
+        free_binding(b);
         return ERR_NOMEM;
     }
     return ERR_OK;

@@ -7,12 +7,13 @@
  *   WAITING --grace over--> close 1013
  *
  * While WAITING, or while the link's window is full, the client's messages wait here, bounded; at
- * the bound the session's input is paused (its TCP window closes, its POST waits). Links of this
- * worker are chosen before those that reach another worker's handler by a relay (backend/relay),
- * and among equals the one with the least sessions. When a link dies, its sessions are offered to
- * the links that are left or come back, with `resumed` in OPEN if a handler had acknowledged one. A
- * session that ends while its messages wait for room leaves its binding behind until they are
- * handed over, then CLOSE. Threads: the owning worker.
+ * the bound the session's input is paused (its TCP window closes, its POST waits). So do the
+ * messages of a session that the handler has not let in yet; if it never does, they are dropped.
+ * Links of this worker are chosen before those that reach another worker's handler by a relay
+ * (backend/relay), and among equals the one with the least sessions. When a link dies, its sessions
+ * are offered to the links that are left or come back, with `resumed` in OPEN if a handler had
+ * acknowledged one. A session that ends while its messages wait for room leaves its binding behind
+ * until they are handed over, then CLOSE. Threads: the owning worker.
  */
 #ifndef POSTERN_EDGE_BIND_H
 #define POSTERN_EDGE_BIND_H
@@ -30,6 +31,7 @@ struct binding;
 struct http_req;
 struct mount;
 struct session;
+struct transport_opts;
 
 TAILQ_HEAD(link_list, link);
 TAILQ_HEAD(binding_list, binding);
@@ -76,10 +78,11 @@ bool binds_has_handler(const struct binds *binds, struct span mount);
 extern const struct uplink_ops bind_uplink_ops;
 
 /* Gives `session` a binding (session->binding) and offers it to a handler. The OPEN says what `req`
- * said: its allowed fields are copied now. `sid`: the session id in its path, which nobody behind
- * us may see; may be empty. ERR_NOMEM. */
+ * said: its allowed fields are copied now. `transport`: which serves it, whose check the request
+ * has passed. `sid`: the session id in its path, which nobody behind us may see; may be empty.
+ * ERR_NOMEM. */
 enum err bind_session(struct binds *binds, struct session *session, const struct mount *mount,
-                      const char *transport, struct span sid,
+                      const struct transport_opts *transport, struct span sid,
                       const struct http_req *req) MUST_CHECK;
 
 #endif

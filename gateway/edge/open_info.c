@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "core/sid.h"
 #include "http/http_req.h"
+#include "wire/ws_handshake.h"
 
 /* Fields that a handler may see by default; cookies only where the mount says so (a later option).
  */
@@ -46,6 +47,15 @@ static enum err put_headers(const struct http_req *req, struct buf *out)
         is_first = false;
     }
     return e == ERR_OK ? buf_append_char(out, '}') : e;
+}
+
+static enum err put_offers(const struct ws_subprotocols *offers, struct buf *out)
+{
+    enum err e = buf_append_span(out, SPAN_LIT(",\"subprotocols\":["));
+    for (size_t i = 0; offers != NULL && i < offers->n && e == ERR_OK; i++) {
+        e = put_pair(out, i == 0 ? "" : ",", offers->names[i]);
+    }
+    return e == ERR_OK ? buf_append_char(out, ']') : e;
 }
 
 /* The path as sent, but without the session id: whoever has that can read the session. */
@@ -122,5 +132,16 @@ enum err open_info_write(const struct open_info *info, const struct http_req *re
         return e;
     }
     *brief_len = buf_len(out) - start;
-    return put_headers(req, out);
+    e = put_offers(info->offers, out);
+    return e == ERR_OK ? put_headers(req, out) : e;
+}
+
+enum err open_info_finish(struct buf *out, struct span subprotocol, bool is_resumed)
+{
+    enum err e = put_pair(out, ",\"subprotocol\":", subprotocol);
+    if (e != ERR_OK) {
+        return e;
+    }
+    return buf_append_span(out, is_resumed ? SPAN_LIT(",\"resumed\":true}")
+                                           : SPAN_LIT(",\"resumed\":false}"));
 }

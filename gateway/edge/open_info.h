@@ -5,6 +5,7 @@
 #ifndef POSTERN_EDGE_OPEN_INFO_H
 #define POSTERN_EDGE_OPEN_INFO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@
 #include "base/span.h"
 
 struct http_req;
+struct ws_subprotocols;
 
 struct open_info {
     uint64_t public_id;
@@ -20,11 +22,16 @@ struct open_info {
     const char *dialect;
     const char *transport;
     struct span sid; /* a slice of the request's path: "-" is written in its place; may be empty */
+    const struct ws_subprotocols *offers; /* of a WebSocket's client; NULL = none */
 };
 
-/* Appends the object without its closing brace. The first *brief_len bytes are the part that a
- * resumed OPEN repeats: everything but the header fields. ERR_NOMEM, ERR_LIMIT. */
+/* Appends the object without its closing brace, and without what may change over its life
+ * (open_info_finish). The first *brief_len bytes are the part that a resumed OPEN repeats:
+ * everything but the subprotocols offered and the header fields. ERR_NOMEM, ERR_LIMIT. */
 enum err open_info_write(const struct open_info *info, const struct http_req *req, struct buf *out,
                          size_t *brief_len) MUST_CHECK;
+/* Appends the rest: the subprotocol that is spoken (empty = none), whether it was resumed, and the
+ * brace. ERR_NOMEM, ERR_LIMIT. */
+enum err open_info_finish(struct buf *out, struct span subprotocol, bool is_resumed) MUST_CHECK;
 
 #endif

@@ -67,6 +67,8 @@ static struct transport_opts opts_of_route(const struct config *config,
         .max_fragments = MAX_FRAGMENTS,
         .message_timeout_ms = (uint32_t)config->message_timeout_ms,
         .min_rate_bytes_per_s = (uint32_t)config->min_rate_bytes,
+        .subprotocols = (const char *const *)from->subprotocols.items,
+        .n_subprotocols = from->subprotocols.n,
         .dress = sockjs_dress,
         .dress_ctx = sockjs,
     };

@@ -62,6 +62,7 @@ struct config_mount {
     /* "same-origin", "*", "null", "scheme://host[:port]", and "!" before one of the last two; >= 1
      */
     struct config_strings origins;
+    struct config_strings subprotocols; /* of WebSocket; tokens; may be empty */
     uint64_t heartbeat_ms;
     uint64_t disconnect_delay_ms;  /* a session without a receiver lives so long */
     uint64_t response_limit_bytes; /* a streaming response ends after so much */

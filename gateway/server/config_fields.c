@@ -255,6 +255,15 @@ const struct config_field config_fields[] = {
      .help = "Pages that may connect; with `!` before it an origin may not, whatever else allows "
              "it. Answers foreign pages that use a visitor's cookies (cross-site WebSocket "
              "hijacking)."},
+    {.path = "mounts[].subprotocols",
+     .type = CONFIG_TYPE_STRINGS,
+     .form = CONFIG_FORM_TOKEN,
+     .fallback = "[]",
+     IN_MOUNT(subprotocols),
+     .help =
+         "WebSocket subprotocols that your application speaks: the client's first offer that is "
+         "in this list is chosen, none if none is. With `accept` a handler may choose "
+         "otherwise."},
     {.path = "mounts[].heartbeat",
      .type = CONFIG_TYPE_DURATION,
      RANGE(SECONDS(1), HOURS(1)),
@@ -316,7 +325,8 @@ const struct config_field config_fields[] = {
      .fallback = "\"at-once\"",
      IN_MOUNT(accept),
      .help = "When a client is told that its session is open: at once, or after your handler's "
-             "ACCEPT (none in 10 s closes it with 1013)."},
+             "ACCEPT (none in 10 s closes it with 1013). For a raw WebSocket that is the answer to "
+             "its handshake: 101 after ACCEPT, 403 after REJECT, 503 for none."},
     {.path = "mounts[].cookie",
      .type = CONFIG_TYPE_BOOL,
      .fallback = "false",

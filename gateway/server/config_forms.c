@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "wire/http1_head.h"
 
 enum {
     MAX_HOST_BYTES = 253
@@ -326,6 +327,12 @@ static bool check_socket_path(const char *value, struct config_form_fault *fault
     return true;
 }
 
+static bool check_token(const char *value, struct config_form_fault *fault)
+{
+    return http1_is_token(span_str(value)) ||
+           fail(fault, "is no token: letters, digits and !#$%&'*+-.^_`|~ alone, at least one");
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -339,6 +346,7 @@ static const struct {
                             "of the last two"},
     [CONFIG_FORM_MOUNT_PATH] = {check_mount_path, "`/` or `/a/b`, at most 255 bytes"},
     [CONFIG_FORM_SCRIPT_URL] = {check_script_url, "begins with `/`, `http://` or `https://`"},
+    [CONFIG_FORM_TOKEN] = {check_token, "tokens such as `chat.v1`"},
     [CONFIG_FORM_SOCKET_PATH] = {check_socket_path, "a path of at most 107 bytes"},
 };
 

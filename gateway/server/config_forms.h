@@ -15,6 +15,7 @@ enum config_form {
     CONFIG_FORM_ORIGIN,      /* as browsers write it in the Origin header, or a word for many */
     CONFIG_FORM_MOUNT_PATH,  /* /a/b */
     CONFIG_FORM_SCRIPT_URL,  /* goes into the src="" of a page */
+    CONFIG_FORM_TOKEN,       /* of RFC 9110 5.6.2, as a WebSocket subprotocol is */
     CONFIG_FORM_SOCKET_PATH, /* fits into struct sockaddr_un */
 };
 

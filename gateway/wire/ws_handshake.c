@@ -163,7 +163,7 @@ struct span ws_subprotocols_choose(const struct ws_subprotocols *offers, const c
     for (size_t i = 0; i < offers->n; i++) {
         for (size_t j = 0; j < n_names; j++) {
             if (span_eq(offers->names[i], span_str(names[j]))) {
-                return offers->names[i];
+                return span_str(names[j]);
             }
         }
     }

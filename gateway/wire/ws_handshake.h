@@ -38,7 +38,8 @@ enum err ws_handshake_check(const struct http1_head *head, struct ws_handshake *
 /* Reads the offers alone. ERR_SYNTAX: one is no token, or comes twice; ERR_LIMIT: too many. */
 enum err ws_subprotocols_read(const struct http1_head *head,
                               struct ws_subprotocols *out) MUST_CHECK;
-/* The first offer that is one of `names` (case counts: RFC 6455 1.9); empty when there is none. */
+/* The first offer that is one of `names` (case counts: RFC 6455 1.9), as a slice of `names`; empty
+ * when there is none. */
 struct span ws_subprotocols_choose(const struct ws_subprotocols *offers, const char *const *names,
                                    size_t n_names);
 

@@ -490,8 +490,8 @@ static struct page *page_make(struct postern_handler *h, size_t index)
     return h->pages[index];
 }
 
-static const char *const info_keys[POSTERN_N_INFO] = {"id",      "mount",     "path",   "query",
-                                                      "dialect", "transport", "remote", "origin"};
+static const char *const info_keys[POSTERN_N_INFO] = {
+    "id", "mount", "path", "query", "dialect", "transport", "remote", "origin", "subprotocol"};
 
 static char *info_make(struct piece json)
 {
@@ -1436,7 +1436,25 @@ int postern_reject(struct postern_session *s, unsigned code, const char *reason)
 
 int postern_accept(struct postern_session *s)
 {
-    return put_session_frame(s, "ACCEPT", 0, (struct piece){0});
+    return postern_accept_as(s, NULL);
+}
+
+/* RFC 9110 5.6.2. */
+static bool is_token_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+int postern_accept_as(struct postern_session *s, const char *subprotocol)
+{
+    struct piece name = {.ptr = subprotocol, .len = subprotocol != NULL ? strlen(subprotocol) : 0};
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_token_char(name.ptr[i])) {
+            return -EINVAL;
+        }
+    }
+    return put_session_frame(s, "ACCEPT", 0, name);
 }
 
 int postern_state(struct postern_session *s, const void *data, size_t len)
@@ -1485,6 +1503,15 @@ uint64_t postern_session_sequence(const struct postern_session *s)
     return s->sequence;
 }
 
+static void copy_out(const char *text, size_t len, char *value, size_t size)
+{
+    if (size != 0) {
+        size_t n = len < size ? len : size - 1;
+        memcpy(value, text, n);
+        value[n] = '\0';
+    }
+}
+
 int postern_session_header(const struct postern_session *s, const char *name, char *value,
                            size_t size)
 {
@@ -1499,13 +1526,34 @@ int postern_session_header(const struct postern_session *s, const char *name, ch
         return -1;
     }
     size_t len = json_text(raw, text);
-    if (size != 0) {
-        size_t n = len < size ? len : size - 1;
-        memcpy(value, text, n);
-        value[n] = '\0';
-    }
+    copy_out(text, len, value, size);
     free(text);
     return (int)len;
+}
+
+int postern_session_offered(const struct postern_session *s, size_t i, char *value, size_t size)
+{
+    const struct postern_handler *h = s->handler;
+    if (h->opening != s) {
+        return -1;
+    }
+    /* A list of tokens: no escapes, and no quote but those around each. */
+    struct piece list = json_find(h->opening_json, "subprotocols");
+    const char *end = list.ptr + list.len;
+    const char *name = list.len != 0 ? memchr(list.ptr, '"', list.len) : NULL;
+    while (name != NULL) {
+        const char *quote = memchr(name + 1, '"', (size_t)(end - name - 1));
+        if (quote == NULL) {
+            return -1;
+        }
+        if (i-- == 0) {
+            size_t len = (size_t)(quote - name - 1);
+            copy_out(name + 1, len, value, size);
+            return (int)len;
+        }
+        name = memchr(quote + 1, '"', (size_t)(end - quote - 1));
+    }
+    return -1;
 }
 
 void postern_each_session(struct postern_handler *h,

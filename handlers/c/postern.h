@@ -116,6 +116,11 @@ int postern_kick(struct postern_session *session, unsigned code, const char *rea
 /* With accepts_by_hand: lets a waiting client in, or turns it away; code and reason as for
  * postern_kick. */
 int postern_accept(struct postern_session *session);
+/* The same, and says which WebSocket subprotocol is spoken: one that the client offered, else the
+ * gateway answers it with an error and ends the session with 1011. NULL and "" leave the choice to
+ * the mount's config. Only a raw WebSocket of a mount with `accept: "handler"` waits for it.
+ * -EINVAL: no token of HTTP. */
+int postern_accept_as(struct postern_session *session, const char *subprotocol);
 int postern_reject(struct postern_session *session, unsigned code, const char *reason);
 /* Leaves up to POSTERN_MAX_STATE bytes with the gateway, for whichever handler takes the session
  * over. */
@@ -130,14 +135,15 @@ void *postern_session_user(const struct postern_session *session);
 /* What is known of a session from its opening; "" where the gateway said nothing. Good as long as
  * the session. */
 enum postern_info {
-    POSTERN_ID,        /* public id: safe to log, the same after a change of handler */
-    POSTERN_MOUNT,     /* "/chat" */
-    POSTERN_PATH,      /* as requested */
-    POSTERN_QUERY,     /* without '?' */
-    POSTERN_DIALECT,   /* "sockjs", "raw" */
-    POSTERN_TRANSPORT, /* "websocket", "xhr_streaming", ... */
-    POSTERN_REMOTE,    /* the client's address */
-    POSTERN_ORIGIN,    /* of the page */
+    POSTERN_ID,          /* public id: safe to log, the same after a change of handler */
+    POSTERN_MOUNT,       /* "/chat" */
+    POSTERN_PATH,        /* as requested */
+    POSTERN_QUERY,       /* without '?' */
+    POSTERN_DIALECT,     /* "sockjs", "raw" */
+    POSTERN_TRANSPORT,   /* "websocket", "xhr_streaming", ... */
+    POSTERN_REMOTE,      /* the client's address */
+    POSTERN_ORIGIN,      /* of the page */
+    POSTERN_SUBPROTOCOL, /* of WebSocket, as the mount's config chose it */
     POSTERN_N_INFO
 };
 const char *postern_session_info(const struct postern_session *session, enum postern_info what);
@@ -150,6 +156,11 @@ uint64_t postern_session_sequence(const struct postern_session *session);
  * cut to `size`; returns its full length, or -1 when there is none. */
 int postern_session_header(const struct postern_session *session, const char *name, char *value,
                            size_t size);
+
+/* Likewise: the WebSocket subprotocol that the client offered as number `i`, from 0, its favourite
+ * first. */
+int postern_session_offered(const struct postern_session *session, size_t i, char *value,
+                            size_t size);
 
 /* Calls `fn` for every session, in order of handles. `fn` may send and kick. */
 void postern_each_session(struct postern_handler *handler,

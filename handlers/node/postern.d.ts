@@ -27,6 +27,10 @@ export class Session {
   readonly transport: string;
   readonly remote: string;
   readonly origin: string;
+  /** WebSocket subprotocols that the client offered, its favourite first; [] when resumed. */
+  readonly subprotocols: readonly string[];
+  /** The one that the mount's config chose; '' for none. */
+  readonly subprotocol: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Another link had this session before: the client must not be greeted again. */
@@ -43,7 +47,11 @@ export class Session {
   kick(code?: number, reason?: string): boolean;
   /** Turns a waiting client away. Default code 3000. */
   reject(code?: number, reason?: string): boolean;
-  accept(): boolean;
+  /**
+   * Lets a waiting client in. `subprotocol`: one of those offered, instead of the config's choice; only a raw
+   * WebSocket of a mount with `accept: "handler"` waits for it. RangeError: no token of HTTP.
+   */
+  accept(subprotocol?: string): boolean;
   /** At most 4096 bytes. */
   state(data: string | Uint8Array): boolean;
 

@@ -202,8 +202,9 @@ export class Session {
     this.#link = link;
     this.#handle = handle;
     const { id = '', mount = '', path = '', query = '', dialect = '', transport = '' } = info;
-    const { remote = '', origin = '', headers = {}, resumed = false } = info;
+    const { remote = '', origin = '', headers = {}, resumed = false, subprotocols = [], subprotocol = '' } = info;
     Object.assign(this, { id, mount, path, query, dialect, transport, remote, origin, headers, resumed });
+    Object.assign(this, { subprotocols, subprotocol });
     this.sequence = 0; // of the message being delivered: the same on every link
     this.isOpen = true;
     this.isPaused = false;
@@ -231,10 +232,12 @@ export class Session {
     return this.#end(frame(`REJECT ${this.#handle} ${code}`, reason));
   }
 
-  accept() {
+  /* Lets a waiting client in; `subprotocol` is one that it offered, else the gateway turns it away. */
+  accept(subprotocol = '') {
+    if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]*$/.test(subprotocol)) throw new RangeError('a subprotocol is a token of HTTP');
     if (this.#isDecided) return false;
     this.#isDecided = true;
-    return this.#put(frame(`ACCEPT ${this.#handle}`));
+    return this.#put(frame(`ACCEPT ${this.#handle}`, subprotocol));
   }
 
   /* Leaves up to 4,096 bytes with the gateway for whichever handler takes the session over. */

@@ -49,6 +49,7 @@ struct mount_rig {
     struct session *sessions[MOUNT_N_CLIENTS];   /* likewise; may be gone */
     size_t n_sessions;
     enum err last_open; /* what the transport said */
+    bool must_wait;     /* sessions wait for session_accept */
 };
 
 static inline struct session *mount_session(struct mount_rig *m, const struct route *route)
@@ -65,7 +66,8 @@ static inline struct session *mount_session(struct mount_rig *m, const struct ro
                                         .uplink = &fake_uplink_ops,
                                         .registry = to->has_session_id ? &m->registry : NULL,
                                         .all = &m->all,
-                                        .sid = to->has_session_id ? route->sid : SPAN_NONE};
+                                        .sid = to->has_session_id ? route->sid : SPAN_NONE,
+                                        .must_wait = m->must_wait};
     assert_true(m->n_sessions < MOUNT_N_CLIENTS);
     assert_int_equal(session_create(&birth, &session), ERR_OK);
     session->binding = &m->uplinks[m->n_sessions];

@@ -41,6 +41,8 @@ static struct record carriers; /* what all clients heard */
 static struct session *sessions[N_SESSIONS];
 static struct fake_carrier c[N_SESSIONS];
 static struct mount mount;
+static struct transport_opts transport;
+static const char *offered;
 
 static int set_up(void **state)
 {
@@ -52,6 +54,8 @@ static int set_up(void **state)
     carriers.len = 0;
     LIST_INIT(&all);
     mount = (struct mount){.path = SPAN_LIT("/chat"), .dialect = &raw_dialect};
+    transport = (struct transport_opts){.ops = &fake_duplex};
+    offered = "";
     opts = (struct binds_opts){.link = {.max_frame_bytes = 1 << 20,
                                         .window_bytes = WINDOW,
                                         .timeout_ms = TIMEOUT_MS,
@@ -139,12 +143,14 @@ static void kill_handler(int i)
 
 /* -- sessions ---------------------------------------------------------------------------------- */
 
+/* What a test has put into `mount`, `transport` and `offered` before counts. */
 static void open_session(int i)
 {
     static struct http1_head head;
     static const struct conn_peer peer = {.family = AF_UNIX};
-    head.n_fields = 1;
+    head.n_fields = 2;
     head.fields[0] = (struct http1_field){SPAN_LIT("User-Agent"), SPAN_LIT("t")};
+    head.fields[1] = (struct http1_field){SPAN_LIT("Sec-WebSocket-Protocol"), span_str(offered)};
     const struct http_req req = {
         .head = &head, .target = {.path = SPAN_LIT("/chat/x")}, .peer = &peer};
     const struct session_birth birth = {.kit = &rig.kit,
@@ -154,9 +160,9 @@ static void open_session(int i)
                                         .all = &all,
                                         .must_wait = mount.must_accept};
     assert_int_equal(session_create(&birth, &sessions[i]), ERR_OK);
-    assert_int_equal(bind_session(&binds, sessions[i], &mount, "websocket", SPAN_NONE, &req),
+    assert_int_equal(bind_session(&binds, sessions[i], &mount, &transport, SPAN_NONE, &req),
                      ERR_OK);
-    fake_carrier_attach(&c[i], &fake_duplex, sessions[i], &carriers);
+    fake_carrier_attach(&c[i], transport.ops, sessions[i], &carriers);
     rig_turn(&rig);
 }
 
@@ -563,6 +569,129 @@ static void accept_and_reject_decide_where_the_mount_waits(void **state)
     CHECK_RECORD(&carriers, "<finish 1013 No handler accepted the session>");
 }
 
+static void messages_wait_for_the_accept(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_says(0, "early");
+    client_says(1, "for nobody");
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers}");
+    say(0, "ACCEPT 1 0\n\nREJECT 2 3001 2\nno\n");
+    HEARD(0, "MSG 3 1 1 t {early} CLOSE 4 2 3001 {no}");
+    client_says(0, "later");
+    HEARD(0, "MSG 5 1 2 t {later}");
+    CHECK_RECORD(&carriers, "<finish 3001 no>");
+}
+
+static void too_many_of_them_pause_the_input(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_session(0);
+    client_says_much(0, PENDING);
+    CHECK_RECORD(&carriers, "<pause>");
+    say(0, "ACCEPT 1 0\n\n");
+    CHECK_RECORD(&carriers, "<resume>");
+}
+
+/* Who has not been let in is new to the next handler, whatever the last one acknowledged. */
+static void an_undecided_session_is_offered_whole_again(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_session(0);
+    client_says(0, "early");
+    say(0, "ACK 1 0\n\n");
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {new+headers}");
+    say(1, "ACCEPT 1 0\n\n");
+    HEARD(1, "MSG 2 1 1 t {early}");
+    kill_handler(1);
+    connect_handler(2);
+    HEARD(2, "OPEN 1 1 {resumed}");
+}
+
+/* The fields of the last OPEN that speak of subprotocols. */
+#define CHECK_OPEN(i, want)                                                                        \
+    do {                                                                                           \
+        rig_turn(&rig);                                                                            \
+        struct span wrote = scripted_written(&handlers[i].io);                                     \
+        CHECK(want, memmem(wrote.ptr, wrote.len, want, sizeof want - 1) != NULL);                  \
+        scripted_forget_written(&handlers[i].io);                                                  \
+    } while (0)
+
+static enum err take_any_accept(struct carrier *carrier, struct span subprotocol)
+{
+    record_add(fake_of(carrier)->record, "<accepted %.*s>", SPAN_FMT(subprotocol));
+    return span_eq(subprotocol, SPAN_LIT("z")) ? ERR_PROTO : ERR_OK;
+}
+
+static void open_offering(int i)
+{
+    static const char *const names[] = {"b", "c"};
+    static struct transport_ops duplex;
+    duplex = fake_duplex;
+    duplex.accepted = take_any_accept;
+    transport = (struct transport_opts){.ops = &duplex, .subprotocols = names, .n_subprotocols = 2};
+    offered = "a, b";
+    open_session(i);
+}
+
+static void a_handler_hears_of_subprotocols(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_offering(0);
+    CHECK_OPEN(0, "\"subprotocols\":[\"a\",\"b\"],\"headers\":{\"user-agent\":\"t\"},"
+                  "\"subprotocol\":\"b\",\"resumed\":false}");
+    say(0, "ACCEPT 1 1\na\nACK 1 0\n\n"); /* the client was let in before */
+    CHECK_RECORD(&carriers, "");
+    kill_handler(0);
+    connect_handler(1);
+    CHECK_OPEN(1, "\"origin\":\"\",\"subprotocol\":\"b\",\"resumed\":true}");
+}
+
+static void a_handlers_choice_is_kept(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_offering(0);
+    say(0, "ACCEPT 1 1\na\nACK 1 0\n\n");
+    CHECK_RECORD(&carriers, "<accepted a>");
+    kill_handler(0);
+    connect_handler(1);
+    CHECK_OPEN(1, "\"subprotocol\":\"a\",\"resumed\":true}");
+    open_offering(1);
+    say(1, "ACCEPT 2 0\n\nACK 2 0\n\n");
+    CHECK_RECORD(&carriers, "<accepted >");
+    kill_handler(1);
+    connect_handler(2);
+    CHECK_OPEN(2, "\"subprotocol\":\"b\",\"resumed\":true}");
+}
+
+/* The link lives on. */
+static void a_choice_that_was_not_offered_ends_the_session(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    connect_handler(0);
+    open_offering(0);
+    HEARD(0, "OPEN 1 1 {new+headers}");
+    say(0, "ACCEPT 1 1\nz\n");
+    CHECK_RECORD(&carriers, "<accepted z> <finish 1011 Subprotocol was not offered>");
+    HEARD(0, "CLOSE 2 1 1011 {Subprotocol was not offered}");
+    open_offering(1);
+    HEARD(0, "OPEN 3 2 {new+headers}");
+}
+
 static void state_is_taken(void **state)
 {
     (void)state;
@@ -621,6 +750,12 @@ int main(void)
         TEST(a_slow_client_pauses_its_handler),
         TEST(kick_ends_the_session_with_code_and_reason),
         TEST(accept_and_reject_decide_where_the_mount_waits),
+        TEST(messages_wait_for_the_accept),
+        TEST(too_many_of_them_pause_the_input),
+        TEST(an_undecided_session_is_offered_whole_again),
+        TEST(a_handler_hears_of_subprotocols),
+        TEST(a_handlers_choice_is_kept),
+        TEST(a_choice_that_was_not_offered_ends_the_session),
         TEST(state_is_taken),
         TEST(a_link_that_cannot_be_written_loses_its_sessions_to_another),
     };

@@ -854,6 +854,14 @@ static void test_accept_by_hand(void **state)
     assert_int_equal(postern_accept(seen.last), 0);
     assert_int_equal(postern_send(seen.last, "in", 2, true), 0);
     expect_sent(&rig, "BATCH[ACCEPT 3, MSG 3 t 'in']");
+    char offered[8];
+    assert_int_equal(postern_session_offered(seen.last, 0, offered, sizeof offered), -1);
+    assert_int_equal(postern_accept_as(seen.last, "echo.v1"), 0);
+    expect_sent(&rig, "ACCEPT 3 'echo.v1'");
+    assert_int_equal(postern_accept_as(seen.last, "a b"), -EINVAL);
+    assert_int_equal(postern_accept_as(seen.last, "a\n"), -EINVAL);
+    assert_int_equal(postern_accept_as(seen.last, ""), 0);
+    expect_sent(&rig, "ACCEPT 3");
     rig_fini(&rig);
 }
 
@@ -879,6 +887,11 @@ static void check_info(void *ctx, struct postern_session *s)
     check->header_len =
         postern_session_header(s, "user-agent", check->header, sizeof check->header);
     check->missing_len = postern_session_header(s, "nope", small, sizeof small);
+    assert_string_equal(postern_session_info(s, POSTERN_SUBPROTOCOL), "echo.v1");
+    assert_int_equal(postern_session_offered(s, 0, small, sizeof small), 4);
+    assert_string_equal(small, "cha");
+    assert_int_equal(postern_session_offered(s, 1, NULL, 0), 7);
+    assert_int_equal(postern_session_offered(s, 2, small, sizeof small), -1);
 }
 
 static void test_session_info(void **state)
@@ -889,6 +902,7 @@ static void test_session_info(void **state)
         "\"a=1; b=2\"}, \"list\":[1,[\"]\"],{\"id\":\"wrong\"}], \"n\": -1.5e3 ,\"id\":\"x1\",\n"
         "\"mount\":\"/m\",\"path\":\"/m/\\u20ac\\ud83d\\uDE80\",\"query\":"
         "\"a=\\\"1\\\"&b=\\\\\\/\\n\\t\\r\\b\\f\",\"dialect\":\"sockjs\",\"transport\":null,"
+        "\"subprotocols\":[\"chat\", \"echo.v1\"],\"subprotocol\":\"echo.v1\","
         "\"origin\":\"\\ud800|\\u0000|\",\"resumed\":false}";
     struct info_check check = {.header_len = -2, .missing_len = -2};
     struct rig rig;

@@ -7,6 +7,7 @@
 #include "harness/test.h"
 #include "http/http_req.h"
 #include "net/conn.h"
+#include "wire/ws_handshake.h"
 
 static struct http1_head head;
 static struct conn_peer peer;
@@ -86,7 +87,7 @@ static void it_says_what_the_protocol_names(void **state)
         "\"remote\":\"192.0.2.7\",\"origin\":\"http://a.example\"";
     check_span("brief", span_of(out.data, brief), span_str(want));
     check_span("headers", span_skip(buf_span(&out), brief),
-               SPAN_LIT(",\"headers\":{\"user-agent\":\"Mozilla \\\"5\\\"\","
+               SPAN_LIT(",\"subprotocols\":[],\"headers\":{\"user-agent\":\"Mozilla \\\"5\\\"\","
                         "\"host\":\"h.example\"}"));
 }
 
@@ -97,7 +98,26 @@ static void it_appends_to_what_is_there(void **state)
     assert_int_equal(buf_append(&out, "xyz", 3), ERR_OK);
     assert_int_equal(open_info_write(&info, &req, &out, &brief), ERR_OK);
     assert_true(memcmp(out.data, "xyz{\"id\"", 8) == 0);
-    check_span("headers", span_skip(buf_span(&out), 3 + brief), SPAN_LIT(",\"headers\":{}"));
+    check_span("headers", span_skip(buf_span(&out), 3 + brief),
+               SPAN_LIT(",\"subprotocols\":[],\"headers\":{}"));
+}
+
+static void what_was_offered_and_what_is_spoken(void **state)
+{
+    (void)state;
+    static const struct ws_subprotocols offers = {
+        .n = 2, .names = {SPAN_LIT_INIT("chat"), SPAN_LIT_INIT("echo.v1")}};
+    size_t brief = 0;
+    info.offers = &offers;
+    assert_int_equal(open_info_write(&info, &req, &out, &brief), ERR_OK);
+    check_span("offers", span_skip(buf_span(&out), brief),
+               SPAN_LIT(",\"subprotocols\":[\"chat\",\"echo.v1\"],\"headers\":{}"));
+    buf_clear(&out);
+    assert_int_equal(open_info_finish(&out, SPAN_LIT("chat"), false), ERR_OK);
+    assert_int_equal(open_info_finish(&out, SPAN_NONE, true), ERR_OK);
+    check_span("end", buf_span(&out),
+               SPAN_LIT(",\"subprotocol\":\"chat\",\"resumed\":false}"
+                        ",\"subprotocol\":\"\",\"resumed\":true}"));
 }
 
 static void a_session_id_is_never_shown(void **state)
@@ -172,9 +192,13 @@ static void without_room_it_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(it_says_what_the_protocol_names), TEST(it_appends_to_what_is_there),
-        TEST(a_session_id_is_never_shown),     TEST(whatever_the_client_sent_is_json),
-        TEST(addresses_have_one_form),         TEST(without_room_it_fails),
+        TEST(it_says_what_the_protocol_names),
+        TEST(it_appends_to_what_is_there),
+        TEST(a_session_id_is_never_shown),
+        TEST(whatever_the_client_sent_is_json),
+        TEST(what_was_offered_and_what_is_spoken),
+        TEST(addresses_have_one_form),
+        TEST(without_room_it_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

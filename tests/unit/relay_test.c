@@ -269,13 +269,17 @@ static void brief_write(struct carrier *carrier, const struct frame *frame)
     }
 }
 
+static enum err (*accepted)(struct carrier *carrier, struct span subprotocol);
+
 static void open_session(int i, unsigned worker)
 {
     static struct transport_ops brief_duplex;
+    const struct transport_opts transport = {.ops = &brief_duplex};
     static struct http1_head head;
     static const struct conn_peer peer = {.family = AF_UNIX};
     brief_duplex = fake_duplex;
     brief_duplex.write = brief_write;
+    brief_duplex.accepted = accepted;
     head.n_fields = 1;
     head.fields[0] = (struct http1_field){SPAN_LIT("User-Agent"), SPAN_LIT("t")};
     const struct http_req req = {
@@ -287,8 +291,8 @@ static void open_session(int i, unsigned worker)
                                         .all = &all[worker],
                                         .must_wait = mount.must_accept};
     assert_int_equal(session_create(&birth, &sessions[i]), ERR_OK);
-    assert_int_equal(
-        bind_session(&binds[worker], sessions[i], &mount, "websocket", SPAN_NONE, &req), ERR_OK);
+    assert_int_equal(bind_session(&binds[worker], sessions[i], &mount, &transport, SPAN_NONE, &req),
+                     ERR_OK);
     fake_carrier_attach(&c[i], &brief_duplex, sessions[i], &carriers);
     pump();
 }
@@ -369,6 +373,24 @@ static void accept_and_reject_reach_the_session(void **state)
     CHECK_RECORD(&carriers, "");
     say(0, "ACCEPT 1 0\n\nREJECT 2 3001 2\nno\n");
     CHECK_RECORD(&carriers, "early <finish 3001 no>");
+}
+
+static enum err take_accept(struct carrier *carrier, struct span subprotocol)
+{
+    record_add(fake_of(carrier)->record, "<accepted %.*s>", SPAN_FMT(subprotocol));
+    return ERR_OK;
+}
+
+static void a_handlers_choice_of_a_subprotocol_comes_along(void **state)
+{
+    (void)state;
+    mount.must_accept = true;
+    accepted = take_accept;
+    connect_handler(0, FAR);
+    open_session(0, NEAR);
+    say(0, "ACCEPT 1 7\necho.v1\n");
+    CHECK_RECORD(&carriers, "<accepted echo.v1>");
+    accepted = NULL;
 }
 
 static void numbers_and_handles_are_the_links_own(void **state)
@@ -1148,6 +1170,7 @@ int main(void)
         TEST(messages_go_both_ways),
         TEST(kick_reaches_the_session),
         TEST(accept_and_reject_reach_the_session),
+        TEST(a_handlers_choice_of_a_subprotocol_comes_along),
         TEST(numbers_and_handles_are_the_links_own),
         TEST(a_handle_is_given_out_again_when_its_close_is_finished),
         TEST(a_message_of_a_mebibyte_passes),

@@ -167,8 +167,9 @@ static void open_session(struct worker *w, int fd)
     transport = fake_duplex;
     transport.write = on_write;
     transport.pause = ignore_pause;
+    const struct transport_opts transport_opts = {.ops = &transport};
     ASSERT(session_create(&birth, &session) == ERR_OK);
-    ASSERT(bind_session(&w->binds, session, &mount, "websocket", SPAN_NONE, &req) == ERR_OK);
+    ASSERT(bind_session(&w->binds, session, &mount, &transport_opts, SPAN_NONE, &req) == ERR_OK);
     fake_carrier_attach(&carrier, &transport, session, NULL);
     for (int i = 0; i < N_IN_FLIGHT; i++) {
         say_next();

@@ -346,7 +346,7 @@ static void queued_messages_go_before_the_goodbye(void **state)
     fake_kit_turn(&fx.kit);
     CHECK_RECORD(&fx.carriers, "a[\"a\"] c[3000,\"Go away!\"] <finish 1000 Go away!>");
     close_it();
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     fake_kit_turn(&fx.kit);
     CHECK_RECORD(&fx.uplink.record, "");
 }
@@ -651,10 +651,10 @@ static void the_hello_comes_after_the_accept(void **state)
     must_send("early");
     pass(ACCEPT_MS - 1);
     CHECK_RECORD(&fx.carriers, "");
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     fake_kit_turn(&fx.kit);
     CHECK_RECORD(&fx.carriers, "o a[\"early\"]");
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     fake_kit_turn(&fx.kit);
     pass(1);
     CHECK_RECORD(&fx.carriers, "");
@@ -666,7 +666,7 @@ static void accepted_without_a_receiver_it_waits_for_one(void **state)
     (void)state;
     open_session(WAITS);
     pass(ACCEPT_MS - 1);
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     pass(DELAY_MS - 1);
     attach(0, &fake_poll);
     CHECK_RECORD(&fx.carriers, "o");
@@ -695,6 +695,66 @@ static void a_reject_comes_without_a_hello(void **state)
     CHECK_RECORD(&fx.carriers, "c[3000,\"Go away!\"] <finish 1000 Go away!>");
 }
 
+static void what_was_sent_before_a_reject_is_for_nobody(void **state)
+{
+    (void)state;
+    open_session(WAITS);
+    attach(0, &fake_stream);
+    must_send("early");
+    close_it();
+    fake_kit_turn(&fx.kit);
+    CHECK_RECORD(&fx.carriers, "c[3000,\"Go away!\"] <finish 1000 Go away!>");
+}
+
+static enum err take_accept(struct carrier *carrier, struct span subprotocol)
+{
+    struct fake_carrier *fake = fake_of(carrier);
+    record_add(fake->record, "<accepted %.*s>", SPAN_FMT(subprotocol));
+    return subprotocol.len != 0 ? ERR_PROTO : ERR_OK;
+}
+
+static void open_waiting(const struct dialect_ops *dialect)
+{
+    static struct transport_ops duplex;
+    duplex = fake_duplex;
+    duplex.accepted = take_accept;
+    log_set_level(LOG_ERROR);
+    open_as(dialect, DUPLEX | WAITS);
+    attach(0, &duplex);
+}
+
+static void a_handshake_that_opens_waits_for_the_accept(void **state)
+{
+    (void)state;
+    open_waiting(&raw_dialect);
+    must_send("early");
+    fake_kit_turn(&fx.kit);
+    CHECK_RECORD(&fx.carriers, "");
+    session_accept(fx.session, SPAN_NONE);
+    session_accept(fx.session, SPAN_LIT("late")); /* nothing is asked any more */
+    fake_kit_turn(&fx.kit);
+    CHECK_RECORD(&fx.carriers, "<accepted > early");
+}
+
+static void a_choice_that_the_carrier_refuses_is_1011(void **state)
+{
+    (void)state;
+    open_waiting(&raw_dialect);
+    session_accept(fx.session, SPAN_LIT("nope"));
+    session_accept(fx.session, SPAN_NONE);
+    fake_kit_turn(&fx.kit);
+    CHECK_RECORD(&fx.carriers, "<accepted nope> <finish 1011 Subprotocol was not offered>");
+    CHECK_RECORD(&fx.uplink.record, "<closed 1011 Subprotocol was not offered>");
+}
+
+static void a_dialect_with_a_hello_asks_no_carrier(void **state)
+{
+    (void)state;
+    open_waiting(&sockjs_dialect);
+    session_accept(fx.session, SPAN_LIT("nope"));
+    CHECK_RECORD(&fx.carriers, "o");
+}
+
 static void a_second_receiver_while_connecting_is_a_conflict_too(void **state)
 {
     (void)state;
@@ -703,7 +763,7 @@ static void a_second_receiver_while_connecting_is_a_conflict_too(void **state)
     attach(1, &fake_poll);
     CHECK_RECORD(&fx.carriers, "c[2010,\"Another connection still open\"] "
                                "<finish 1000 Another connection still open>");
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     CHECK_RECORD(&fx.carriers, "o");
 }
 
@@ -736,7 +796,7 @@ static void the_soft_bound_holds_while_connecting(void **state)
     open_session(WAITS);
     assert_int_equal(send_bytes(SOFT_BYTES + 1), ERR_OK);
     CHECK_RECORD(&fx.uplink.record, "<unwritable>");
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     attach(0, &fake_stream);
     fake_kit_turn(&fx.kit);
     CHECK_RECORD(&fx.uplink.record, "<writable>");
@@ -887,7 +947,7 @@ static void the_soft_bound_waits_for_the_accept(void **state)
     rise_above_soft();
     pass(SOFT_MS * 2);
     assert_true(is_alive());
-    session_accept(fx.session);
+    session_accept(fx.session, SPAN_NONE);
     pass(SOFT_MS - 1);
     CHECK_RECORD(&fx.uplink.record, "<unwritable>");
     pass(1);
@@ -1408,6 +1468,10 @@ int main(void)
         TEST(accepted_without_a_receiver_it_waits_for_one),
         TEST(nobody_accepts_in_time),
         TEST(a_reject_comes_without_a_hello),
+        TEST(what_was_sent_before_a_reject_is_for_nobody),
+        TEST(a_handshake_that_opens_waits_for_the_accept),
+        TEST(a_choice_that_the_carrier_refuses_is_1011),
+        TEST(a_dialect_with_a_hello_asks_no_carrier),
         TEST(a_second_receiver_while_connecting_is_a_conflict_too),
         TEST(the_soft_bound_tells_the_uplink),
         TEST(the_soft_bound_holds_while_connecting),

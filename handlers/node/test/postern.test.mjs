@@ -185,6 +185,19 @@ linked('accept by hand', { autoAccept: false }, async (gateway, handler) => {
   assert.equal(show(await gateway.take()), 'BATCH[REJECT 1 4001 "no", ACCEPT 2, MSG 2 t "in"]');
 });
 
+linked('a subprotocol chosen by hand', { autoAccept: false }, async (gateway, handler) => {
+  gateway.open(1, 1, { subprotocols: ['chat', 'echo.v1'], subprotocol: 'chat' });
+  gateway.open(2, 2);
+  assert.equal(show(await gateway.take()), 'DONE 1-2');
+  const [first, second] = handler.sessions;
+  assert.deepEqual([first.subprotocols, first.subprotocol], [['chat', 'echo.v1'], 'chat']);
+  assert.deepEqual([second.subprotocols, second.subprotocol], [[], '']);
+  for (const bad of ['a b', 'a\n', 'a,b', 'é']) assert.throws(() => first.accept(bad), RangeError);
+  assert.equal(first.accept('echo.v1'), true);
+  assert.equal(first.accept('chat'), false); // once
+  assert.equal(show(await gateway.take()), 'ACCEPT 1 "echo.v1"');
+});
+
 linked('pause, resume, drain', {}, async (gateway, handler) => {
   const seen = [];
   for (const event of ['pause', 'resume']) handler.on(event, (s) => { seen.push(event, s.isPaused); });
