@@ -8,12 +8,15 @@
 #include "http/http_octets.h"
 #include "http/http_req.h"
 #include "http/http_resp.h"
+#include "transports/hixie76.h"
 #include "transports/websocket_internal.h"
 #include "wire/ws_handshake.h"
 
 enum err websocket_check(struct http_req *req, const struct transport_opts *opts)
 {
-    (void)opts;
+    if (hixie76_is_wanted(req, opts)) {
+        return hixie76_transport.check(req, opts);
+    }
     struct ws_handshake handshake;
     unsigned status = 0;
     const char *why = NULL;
@@ -122,6 +125,9 @@ static enum err out_of_memory(struct kit *kit, struct http_resp *resp)
 enum err websocket_open(struct http_req *req, const struct transport_opts *opts,
                         struct session *session)
 {
+    if (hixie76_is_wanted(req, opts)) {
+        return hixie76_transport.open(req, opts, session);
+    }
     struct ws_handshake handshake;
     unsigned status = 0;
     const char *why = NULL;

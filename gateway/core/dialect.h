@@ -70,7 +70,7 @@ struct dialect_ops {
     /* The first frame of a session (SockJS `o`); false = the dialect has none. */
     bool (*hello)(struct frame *out);
     /* Joins n >= 1 messages into one frame, in `scratch` or, for a single one, in place. `caps` of
-     * the carrier. ERR_NOMEM. */
+     * the carrier. ERR_NOMEM; ERR_PROTO: the carrier cannot take it (binary without CAP_BINARY). */
     enum err (*encode)(const struct message *messages, size_t n, unsigned caps, struct buf *scratch,
                        struct frame *out);
     /* Reads what the client sent and calls session_deliver for each message, all or none.

@@ -14,6 +14,7 @@ enum {
     ENCODE_BATCH = 512, /* messages joined into one frame at most; the rest goes into the next */
     CLOSE_TRY_AGAIN = 1013,
     CLOSE_GOING_AWAY = 1001,
+    CLOSE_UNSUPPORTED = 1003,
     CLOSE_ABNORMAL = 1006,
     CLOSE_POLICY = 1008,
     CLOSE_INTERNAL = 1011,
@@ -227,19 +228,18 @@ static enum err write_messages(struct session *s, const struct message *messages
     return ERR_OK;
 }
 
-static void fail_out(struct session *s, const char *reason)
+static void fail_out(struct session *s, unsigned code, const char *reason)
 {
-    s->kit->counters.slow_consumers++;
     struct carrier *carrier = s->carrier;
     s->carrier = NULL;
     if (carrier == NULL) {
-        end_silently(s, CLOSE_POLICY, span_str(reason));
+        end_silently(s, code, span_str(reason));
         return;
     }
     /* What is queued could only be sent in part: the client hears the end at once, and later
      * receivers hear the same. */
     sendq_drop(&s->queue, s->queue.n_messages);
-    bool goes_on = start_closing(s, CLOSE_POLICY, span_str(reason));
+    bool goes_on = start_closing(s, code, span_str(reason));
     say_own_bye(s, carrier);
     if (!goes_on) {
         return;
@@ -249,6 +249,23 @@ static void fail_out(struct session *s, const char *reason)
     } else {
         start_linger(s);
     }
+}
+
+static void fail_slow(struct session *s, const char *reason)
+{
+    s->kit->counters.slow_consumers++;
+    fail_out(s, CLOSE_POLICY, reason);
+}
+
+/* A message that could not be encoded: to leave it out would be a silent loss. */
+static void fail_encode(struct session *s, enum err e)
+{
+    if (e == ERR_PROTO) {
+        fail_out(s, CLOSE_UNSUPPORTED, "The client takes no binary messages");
+        return;
+    }
+    s->kit->counters.out_of_memory++;
+    fail_slow(s, "Out of memory");
 }
 
 static void tell_writable(struct session *s)
@@ -268,9 +285,9 @@ static void drain(struct session *s)
             break;
         }
         size_t n = sendq_peek(&s->queue, batch, s->dialect->joins_messages ? ENCODE_BATCH : 1);
-        if (write_messages(s, batch, n) != ERR_OK) {
-            s->kit->counters.out_of_memory++;
-            fail_out(s, "Out of memory");
+        enum err e = write_messages(s, batch, n);
+        if (e != ERR_OK) {
+            fail_encode(s, e);
             return;
         }
         sendq_drop(&s->queue, n);
@@ -308,7 +325,7 @@ static enum err enqueue(struct session *s, const struct message *message)
         e = sendq_push(&s->queue, message);
     }
     if (e != ERR_OK) {
-        fail_out(s, e == ERR_LIMIT ? "Slow consumer" : "Out of memory");
+        fail_slow(s, e == ERR_LIMIT ? "Slow consumer" : "Out of memory");
         return e;
     }
     size_t bytes = sendq_bytes(&s->queue);
@@ -333,8 +350,7 @@ enum err session_send(struct session *s, const struct message *message)
                carrier->ops->behaviour == TRANSPORT_DUPLEX && carrier->ops->room(carrier) != 0)) {
         enum err e = write_messages(s, message, 1);
         if (e != ERR_OK) {
-            s->kit->counters.out_of_memory++;
-            fail_out(s, "Out of memory");
+            fail_encode(s, e);
         }
         return e;
     }
@@ -387,7 +403,7 @@ static void beat(struct session *s)
 static void relieve_queue(struct session *s)
 {
     if (s->opts->slow_policy == SESSION_SLOW_CLOSE) {
-        fail_out(s, "Slow consumer");
+        fail_slow(s, "Slow consumer");
         return;
     }
     while (sendq_bytes(&s->queue) > s->opts->queue_soft_bytes) {

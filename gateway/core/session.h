@@ -160,7 +160,8 @@ void session_deliver(struct session *session, const struct message *message);
 /* -- for the uplink --------------------------------------------------------------------------- */
 
 /* Queues or writes one message. ERR_GONE: closing (a normal crossing). ERR_LIMIT: the session was
- * closed because it could not take more. ERR_NOMEM: likewise. */
+ * closed because it could not take more. ERR_NOMEM, ERR_PROTO (a binary message for a carrier
+ * without them): likewise. */
 enum err session_send(struct session *session, const struct message *message) MUST_CHECK;
 /* CONNECTING -> OPEN; in every other state nothing happens. `subprotocol`: the handler's choice for
  * a carrier whose handshake waits (transport.h, accepted), else not looked at; empty = the mount's.

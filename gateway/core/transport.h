@@ -64,6 +64,7 @@ struct transport_opts {
      * (RFC 6455 4.2.2). */
     const char *const *subprotocols;
     size_t n_subprotocols;
+    bool hixie76; /* websocket: also takes the handshake of draft-hixie-thewebsocketprotocol-76 */
     /* Appends the variable field lines of an answer (CORS, caching, cookies); `dress_ctx` is the
      * mount's. May be NULL. */
     enum err (*dress)(const void *dress_ctx, const struct http_req *req, struct buf *fields);

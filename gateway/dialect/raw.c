@@ -2,6 +2,7 @@
 #include "dialect/raw.h"
 
 #include "core/session.h"
+#include "core/transport.h"
 #include "http/http_req.h"
 #include "http/http_resp.h"
 
@@ -36,9 +37,11 @@ static bool no_frame(struct frame *out)
 static enum err encode(const struct message *messages, size_t n, unsigned caps, struct buf *scratch,
                        struct frame *out)
 {
-    (void)caps;
     (void)scratch;
     ASSERT(n == 1);
+    if (!messages[0].is_text && !(caps & CAP_BINARY)) {
+        return ERR_PROTO;
+    }
     *out = (struct frame){messages[0].data, messages[0].is_text};
     return ERR_OK;
 }

@@ -273,7 +273,10 @@ static size_t take_head(struct http_conn *hc, struct span in)
         }
         return 0;
     }
-    struct http_req req = {.head = head, .peer = &hc->conn->peer, .resp = http_resp_of(hc)};
+    struct http_req req = {.head = head,
+                           .peer = &hc->conn->peer,
+                           .is_tls = hc->conn->io->is_tls,
+                           .resp = http_resp_of(hc)};
     struct fault target_fault = {0};
     if (e == ERR_OK &&
         url_split(head->method_name, head->target, &req.target, &target_fault) != ERR_OK) {

@@ -16,6 +16,7 @@ struct http_req {
     const struct http1_head *head;
     struct url_target target; /* raw path and query */
     const struct conn_peer *peer;
+    bool is_tls; /* it came by TLS, as seen from here: not what a proxy in front speaks */
     struct http_resp *resp; /* where the answer goes; lives until the answer is finished */
 };
 

@@ -73,9 +73,9 @@ static struct span date_line(struct http_server *server)
     return span_of(server->date, server->date_len);
 }
 
-void http_resp_start(struct http_resp *resp, unsigned status)
+/* What every answer begins with besides its status line. */
+static void begin_answer(struct http_conn *hc, unsigned status)
 {
-    struct http_conn *hc = http_conn_of(resp);
     ASSERT(hc->answer == ANSWER_NONE);
     hc->answer = ANSWER_HEAD;
     hc->status = (uint16_t)status;
@@ -83,6 +83,12 @@ void http_resp_start(struct http_resp *resp, unsigned status)
     if (is_body_unread && !http_conn_can_drain(hc)) {
         hc->keep_alive = false;
     }
+}
+
+void http_resp_start(struct http_resp *resp, unsigned status)
+{
+    struct http_conn *hc = http_conn_of(resp);
+    begin_answer(hc, status);
     put_status_line(hc, status);
     if (status == 101) {
         return;
@@ -91,6 +97,15 @@ void http_resp_start(struct http_resp *resp, unsigned status)
     if (!hc->keep_alive) {
         put(hc, SPAN_LIT("Connection: close\r\n"));
     }
+}
+
+void http_resp_start_switching(struct http_resp *resp, struct span reason)
+{
+    struct http_conn *hc = http_conn_of(resp);
+    begin_answer(hc, 101);
+    put(hc, SPAN_LIT("HTTP/1.1 101 "));
+    put(hc, reason);
+    put(hc, SPAN_LIT("\r\n"));
 }
 
 void http_resp_field(struct http_resp *resp, struct span name, struct span value)

@@ -25,6 +25,8 @@ struct http_resp;
 
 /* The status line, Date, and Connection where it is needed. */
 void http_resp_start(struct http_resp *resp, unsigned status);
+/* 101, with another reason phrase than the status has. */
+void http_resp_start_switching(struct http_resp *resp, struct span reason);
 /* `value` must be free of CR, LF and NUL: what came through http1_head is. */
 void http_resp_field(struct http_resp *resp, struct span name, struct span value);
 /* Constant field lines, each with its CRLF. */

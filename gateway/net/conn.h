@@ -60,6 +60,7 @@ struct conn_io {
     const char *name;
     ssize_t (*read)(struct conn *conn, char *bytes, size_t len);
     ssize_t (*write)(struct conn *conn, const char *bytes, size_t len);
+    bool is_tls;         /* what the peer sends and gets is encrypted */
     bool writes_records; /* a write may take less than all without being blocked (TLS) */
     /* Whether bytes were taken from the descriptor that read has not given yet: no event will tell
      * of them. NULL = never. */

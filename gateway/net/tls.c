@@ -92,6 +92,7 @@ const struct conn_io conn_io_tls = {
     .name = "tls",
     .read = tls_read,
     .write = tls_write,
+    .is_tls = true,
     .writes_records = true,
     .has_pending = tls_has_pending,
     .shutdown = tls_shutdown,

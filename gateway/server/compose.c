@@ -69,6 +69,7 @@ static struct transport_opts opts_of_route(const struct config *config,
         .min_rate_bytes_per_s = (uint32_t)config->min_rate_bytes,
         .subprotocols = (const char *const *)from->subprotocols.items,
         .n_subprotocols = from->subprotocols.n,
+        .hixie76 = from->hixie76,
         .dress = sockjs_dress,
         .dress_ctx = sockjs,
     };

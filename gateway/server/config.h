@@ -72,6 +72,7 @@ struct config_mount {
     uint64_t queue_soft_time_ms;   /* above queue_soft_bytes for so long = slow_policy */
     enum config_slow_policy slow_policy;
     enum config_accept accept;
+    bool hixie76;       /* WebSocket handshakes of 2010 are taken too */
     bool cookie_needed; /* "cookie": JSESSIONID for sticky balancers */
     char *sockjs_url;   /* script of the iframe page; starts with '/', http:// or https:// */
 };

@@ -332,6 +332,12 @@ const struct config_field config_fields[] = {
      .fallback = "false",
      IN_MOUNT(cookie_needed),
      .help = "Set a JSESSIONID cookie, for balancers that keep clients on one server by it."},
+    {.path = "mounts[].hixie76",
+     .type = CONFIG_TYPE_BOOL,
+     .fallback = "false",
+     IN_MOUNT(hixie76),
+     .help = "Take the WebSocket handshake of 2010 (draft 76) as well, with keys instead of a "
+             "version; for clients that nobody can replace. Text only."},
     {.path = "mounts[].sockjs_url",
      .type = CONFIG_TYPE_STRING,
      .form = CONFIG_FORM_SCRIPT_URL,

@@ -523,6 +523,21 @@ const struct http1_field *http1_field_find(const struct http1_head *head, struct
     return NULL;
 }
 
+const struct http1_field *http1_field_only(const struct http1_head *head, struct span name)
+{
+    const struct http1_field *only = NULL;
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (!span_eq_nocase(head->fields[i].name, name)) {
+            continue;
+        }
+        if (only != NULL) {
+            return NULL;
+        }
+        only = &head->fields[i];
+    }
+    return only;
+}
+
 static bool list_value_has(struct span rest, struct span token)
 {
     struct span item;

@@ -102,6 +102,8 @@ enum err http1_request_parse(struct span in, const struct http1_limits *limits, 
 
 /* The first field of this name (ASCII case folded); NULL when there is none. */
 const struct http1_field *http1_field_find(const struct http1_head *head, struct span name);
+/* The field of this name; NULL when there is none, or more than one. */
+const struct http1_field *http1_field_only(const struct http1_head *head, struct span name);
 /* Whether a comma list (all fields of the name are one list) has the token, case folded. */
 bool http1_list_has(const struct http1_head *head, struct span name, struct span token);
 /* Walks one comma list: set *rest, call until false; items trimmed, empty ones passed over.

@@ -20,23 +20,6 @@ enum {
 
 static const char ACCEPT_GUID[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
 
-/* The value of the only field of this name; NULL when there is none, or more than one. */
-static const struct span *only_value(const struct http1_head *head, struct span name)
-{
-    const struct span *value = NULL;
-
-    for (uint16_t i = 0; i < head->n_fields; i++) {
-        if (!span_eq_nocase(head->fields[i].name, name)) {
-            continue;
-        }
-        if (value != NULL) {
-            return NULL;
-        }
-        value = &head->fields[i].value;
-    }
-    return value;
-}
-
 static bool is_valid_key(struct span key)
 {
     char bytes[KEY_CHARS / 4 * 3];
@@ -80,7 +63,8 @@ static bool is_list_of(const struct http1_head *head, struct span name,
     return true;
 }
 
-static enum err check_request(const struct http1_head *head, unsigned *status, const char **why)
+enum err ws_handshake_check_upgrade(const struct http1_head *head, unsigned *status,
+                                    const char **why)
 {
     if (head->method != HTTP_GET) {
         return refuse(status, 405, why, "A WebSocket handshake is a GET request.");
@@ -106,12 +90,12 @@ static enum err check_request(const struct http1_head *head, unsigned *status, c
 
 static enum err check_version(const struct http1_head *head, unsigned *status, const char **why)
 {
-    const struct span *version = only_value(head, SPAN_LIT("sec-websocket-version"));
+    const struct http1_field *version = http1_field_only(head, SPAN_LIT("sec-websocket-version"));
 
     if (version == NULL) {
         return refuse(status, 400, why, "One Sec-WebSocket-Version is needed.");
     }
-    return span_eq(*version, SPAN_LIT("13"))
+    return span_eq(version->value, SPAN_LIT("13"))
                ? ERR_OK
                : refuse(status, 426, why, "Sec-WebSocket-Version must be 13.");
 }
@@ -185,15 +169,15 @@ static void put_accept(struct span key, char out[WS_ACCEPT_CHARS])
 enum err ws_handshake_check(const struct http1_head *head, struct ws_handshake *out,
                             unsigned *status, const char **why)
 {
-    enum err e = check_request(head, status, why);
+    enum err e = ws_handshake_check_upgrade(head, status, why);
     if (e == ERR_OK) {
         e = check_version(head, status, why);
     }
     if (e != ERR_OK) {
         return e;
     }
-    const struct span *key = only_value(head, SPAN_LIT("sec-websocket-key"));
-    if (key == NULL || !is_valid_key(*key)) {
+    const struct http1_field *key = http1_field_only(head, SPAN_LIT("sec-websocket-key"));
+    if (key == NULL || !is_valid_key(key->value)) {
         return refuse(status, 400, why, "One Sec-WebSocket-Key of 16 bytes in base64 is needed.");
     }
     e = ws_subprotocols_read(head, &out->offers);
@@ -202,6 +186,6 @@ enum err ws_handshake_check(const struct http1_head *head, struct ws_handshake *
                       e == ERR_LIMIT ? "Sec-WebSocket-Protocol offers too many."
                                      : "Sec-WebSocket-Protocol is a list of different tokens.");
     }
-    put_accept(*key, out->accept);
+    put_accept(key->value, out->accept);
     return ERR_OK;
 }

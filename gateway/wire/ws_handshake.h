@@ -25,6 +25,12 @@ struct ws_handshake {
     struct ws_subprotocols offers;
 };
 
+/* The part of the check that no version of the protocol differs in: a GET of HTTP/1.1 without a
+ * body, whose Upgrade has "websocket" and Connection the token "upgrade". Results as below; *status
+ * is 400 or 405. */
+enum err ws_handshake_check_upgrade(const struct http1_head *head, unsigned *status,
+                                    const char **why) MUST_CHECK;
+
 /* Checks a GET request for an RFC 6455 upgrade: HTTP/1.1, no body, Upgrade has "websocket",
  * Connection the token "upgrade", both well-formed lists over all their field lines, one
  * Sec-WebSocket-Version, one Sec-WebSocket-Key of 16 bytes in base64, subprotocols as above. In

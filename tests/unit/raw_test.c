@@ -75,11 +75,23 @@ static void messages_pass_untouched(void **state)
         struct frame frame;
         struct buf scratch;
         buf_init(&scratch, 1);
-        assert_int_equal(raw_dialect.encode(&messages[i], 1, 0, &scratch, &frame), ERR_OK);
+        assert_int_equal(raw_dialect.encode(&messages[i], 1, CAP_BINARY, &scratch, &frame), ERR_OK);
         assert_ptr_equal(frame.bytes.ptr, messages[i].data.ptr); /* no copy */
         assert_int_equal(frame.bytes.len, messages[i].data.len);
         assert_int_equal(frame.is_text, messages[i].is_text);
     }
+}
+
+static void binary_needs_a_carrier_for_it(void **state)
+{
+    (void)state;
+    static const struct message binary = {SPAN_LIT_INIT("x"), false};
+    static const struct message text = {SPAN_LIT_INIT("x"), true};
+    struct frame frame;
+    struct buf scratch;
+    buf_init(&scratch, 1);
+    assert_int_equal(raw_dialect.encode(&binary, 1, CAP_MANY_FRAMES, &scratch, &frame), ERR_PROTO);
+    assert_int_equal(raw_dialect.encode(&text, 1, CAP_MANY_FRAMES, &scratch, &frame), ERR_OK);
 }
 
 static const char *taken_ptr;
@@ -123,9 +135,9 @@ static void there_are_no_frames_of_ours(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_one_url_is_the_mounts),   TEST(another_method_is_told_what_is_allowed),
-        TEST(messages_pass_untouched),     TEST(input_is_not_copied),
-        TEST(there_are_no_frames_of_ours),
+        TEST(the_one_url_is_the_mounts), TEST(another_method_is_told_what_is_allowed),
+        TEST(messages_pass_untouched),   TEST(binary_needs_a_carrier_for_it),
+        TEST(input_is_not_copied),       TEST(there_are_no_frames_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
