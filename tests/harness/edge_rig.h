@@ -532,6 +532,7 @@ static inline void edge_set_transport(struct edge_rig *r, enum sockjs_route rout
                                 .max_fragments = 16,
                                 .message_timeout_ms = 25000,
                                 .min_rate_bytes_per_s = 4096,
+                                .hixie76 = true,
                                 .dress = sockjs_dress,
                                 .dress_ctx = &r->sockjs};
 }
