@@ -46,8 +46,8 @@ static const struct http_watch watch = {
     .on_gone = on_gone,
 };
 
-bool answer_dress(struct kit *kit, const struct transport_opts *opts, const struct http_req *req,
-                  struct span *fields)
+bool answer_dress_head(struct kit *kit, const struct transport_opts *opts,
+                       const struct http_req *req, struct span *fields)
 {
     struct buf *scratch = &kit->encode_scratch;
     buf_clear(scratch);
@@ -56,6 +56,31 @@ bool answer_dress(struct kit *kit, const struct transport_opts *opts, const stru
         return false;
     }
     *fields = buf_span(scratch);
+    return true;
+}
+
+struct span answer_callback(const struct answer *answer, const struct span parts[2])
+{
+    return parts[1].len != 0 ? span_of(answer->callback.text, answer->callback.len) : SPAN_NONE;
+}
+
+bool answer_dress_frame(struct answer *answer, struct span frame,
+                        struct span pieces[ANSWER_FRAME_PIECES])
+{
+    const struct costume *costume = answer->opts->costume;
+    struct buf *scratch = &answer->kit->dress_scratch;
+    buf_clear(scratch);
+    if (costume->escape != NULL && costume->escape(scratch, frame) != ERR_OK) {
+        answer->kit->counters.out_of_memory++;
+        answer_abort(&answer->base);
+        answer_detach(answer, DETACH_LOST);
+        return false;
+    }
+    pieces[0] = costume->pre[0];
+    pieces[1] = answer_callback(answer, costume->pre);
+    pieces[2] = costume->pre[1];
+    pieces[3] = costume->escape != NULL ? buf_span(scratch) : frame;
+    pieces[4] = costume->post;
     return true;
 }
 
@@ -72,6 +97,9 @@ struct answer *answer_create(const struct transport_ops *ops, struct http_req *r
     answer->resp = req->resp;
     answer->kit = session->kit;
     answer->opts = opts;
+    if (opts->costume->has_callback) {
+        (void)script_callback_read(req->target.query, &answer->callback);
+    }
     http_resp_watch(req->resp, &watch, answer);
     return answer;
 }

@@ -9,6 +9,11 @@
 #include "http/http_req.h"
 #include "http/http_resp.h"
 #include "transports/answer.h"
+#include "transports/script.h"
+
+enum {
+    ANSWER_FRAME_PIECES = 5, /* pre, callback, pre, the frame, post */
+};
 
 struct answer {
     struct carrier base;
@@ -18,6 +23,7 @@ struct answer {
     struct turn_task reap;
     uint64_t left_bytes; /* STREAM: of the response limit */
     char *fields;        /* POLL: the variable field lines, kept until the answer; NULL = none */
+    struct script_callback callback; /* empty unless the costume has one */
 };
 
 static inline struct answer *answer_of(struct carrier *carrier)
@@ -30,8 +36,14 @@ static inline struct answer *answer_of(struct carrier *carrier)
 struct answer *answer_create(const struct transport_ops *ops, struct http_req *req,
                              const struct transport_opts *opts, struct session *session);
 /* Renders the mount's variable field lines into the worker's scratch; false = out of memory. */
-bool answer_dress(struct kit *kit, const struct transport_opts *opts, const struct http_req *req,
-                  struct span *fields);
+bool answer_dress_head(struct kit *kit, const struct transport_opts *opts,
+                       const struct http_req *req, struct span *fields);
+/* The callback where it belongs between these parts of the costume, else nothing. */
+struct span answer_callback(const struct answer *answer, const struct span parts[2]);
+/* `frame` in its costume: valid until the worker dresses the next. False: out of memory, the
+ * carrier was aborted and has let go of its session. */
+bool answer_dress_frame(struct answer *answer, struct span frame,
+                        struct span pieces[ANSWER_FRAME_PIECES]) MUST_CHECK;
 /* Attaches it to `session`. ERR_NOMEM: the connection was lost while the head was written. */
 enum err answer_attach(struct answer *answer, struct session *session) MUST_CHECK;
 /* The answer is complete or void: the carrier may not touch it again; memory goes at the turn's

@@ -12,9 +12,10 @@ struct inbound {
     struct http_resp *resp; /* NULL once answered or gone */
     struct kit *kit;
     const struct transport_opts *opts;
-    struct turn_task task; /* the held body is tried again; later freeing */
-    char *fields;          /* variable field lines of the answer */
-    char *held;            /* the body, while the session's input is paused */
+    struct turn_task task;     /* the held payload is tried again; later freeing */
+    char *fields;              /* variable field lines of the answer */
+    costume_unwrap_fn *unwrap; /* NULL: the body is the payload */
+    char *held; /* the payload, while the session's input is paused, or when it was unwrapped */
     size_t held_len;
 };
 
@@ -85,6 +86,19 @@ static void on_change(struct session_ref *ref)
     }
 }
 
+/* Keeps the payload, and takes it if the session does now. */
+static void hold(struct inbound *in, struct span body)
+{
+    in->held = mem_copy_string(body.ptr, body.len);
+    if (in->held == NULL) {
+        in->kit->counters.out_of_memory++;
+        answer(in, 503, SPAN_LIT("Out of memory."));
+        return;
+    }
+    in->held_len = in->unwrap != NULL ? in->unwrap(in->held, body.len) : body.len;
+    try_held(&in->task);
+}
+
 static void on_body(void *ctx, enum err e, struct span body)
 {
     struct inbound *in = ctx;
@@ -92,12 +106,8 @@ static void on_body(void *ctx, enum err e, struct span body)
         release(in);
     } else if (in->ref.session == NULL) {
         answer(in, 404, SPAN_NONE);
-    } else if (in->ref.session->is_input_paused) {
-        in->held = mem_copy_string(body.ptr, body.len);
-        in->held_len = body.len;
-        if (in->held == NULL) {
-            answer(in, 503, SPAN_LIT("Out of memory."));
-        }
+    } else if (in->unwrap != NULL || in->ref.session->is_input_paused) {
+        hold(in, body);
     } else {
         take(in, body);
     }
@@ -138,6 +148,9 @@ enum err inbound_open(struct http_req *req, const struct transport_opts *opts,
     in->resp = req->resp;
     in->kit = kit;
     in->opts = opts;
+    if (opts->costume->unwrapper != NULL) {
+        in->unwrap = opts->costume->unwrapper(req);
+    }
     in->ref.on_change = on_change;
     session_hold(session, &in->ref);
     http_resp_watch(req->resp, &watch, in);

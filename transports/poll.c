@@ -10,7 +10,7 @@ enum err poll_open(struct http_req *req, const struct transport_opts *opts, stru
     if (answer == NULL) {
         return ERR_NOMEM;
     }
-    bool is_dressed = answer_dress(answer->kit, opts, req, &fields);
+    bool is_dressed = answer_dress_head(answer->kit, opts, req, &fields);
     if (is_dressed && fields.len != 0) {
         /* The request is gone when the frame comes: keep what its answer must say. */
         answer->fields = mem_copy_string(fields.ptr, fields.len);
@@ -41,9 +41,11 @@ void poll_write(struct carrier *carrier, const struct frame *frame)
     if (answer->resp == NULL) {
         return;
     }
-    const struct costume *costume = answer->opts->costume;
-    const struct span pieces[] = {costume->pre, frame->bytes, costume->post};
-    bool is_given = give(answer, pieces, 3);
+    struct span pieces[ANSWER_FRAME_PIECES];
+    if (!answer_dress_frame(answer, frame->bytes, pieces)) {
+        return;
+    }
+    bool is_given = give(answer, pieces, ANSWER_FRAME_PIECES);
     answer_detach(answer, is_given ? DETACH_ENDED : DETACH_LOST);
 }
 

@@ -10,21 +10,24 @@ enum err stream_open(struct http_req *req, const struct transport_opts *opts,
 {
     const struct transport_ops *ops = opts->ops;
     struct answer *answer = answer_create(ops, req, opts, session);
+    const struct costume *costume = opts->costume;
     struct span fields = SPAN_NONE;
     if (answer == NULL) {
         return ERR_NOMEM;
     }
-    if (!answer_dress(answer->kit, opts, req, &fields)) {
+    if (!answer_dress_head(answer->kit, opts, req, &fields)) {
         http_resp_text(req->resp, 503, SPAN_LIT("Out of memory.\n"));
         answer_release(answer);
         return ERR_NOMEM;
     }
     answer->left_bytes = opts->response_limit_bytes;
     http_resp_start(req->resp, 200);
-    http_resp_fields(req->resp, opts->costume->fields);
+    http_resp_fields(req->resp, costume->fields);
     http_resp_fields(req->resp, fields);
     http_resp_stream(req->resp);
-    http_resp_chunk(req->resp, &opts->costume->prelude, 1);
+    const struct span prelude[] = {costume->prelude[0], answer_callback(answer, costume->prelude),
+                                   costume->prelude[1]};
+    http_resp_chunk(req->resp, prelude, 3);
     return answer_attach(answer, session);
 }
 
@@ -42,13 +45,18 @@ void stream_write(struct carrier *carrier, const struct frame *frame)
     if (answer->resp == NULL) {
         return;
     }
-    const struct costume *costume = answer->opts->costume;
-    const struct span pieces[] = {costume->pre, frame->bytes, costume->post};
-    http_resp_chunk(answer->resp, pieces, 3);
+    struct span pieces[ANSWER_FRAME_PIECES];
+    if (!answer_dress_frame(answer, frame->bytes, pieces)) {
+        return;
+    }
+    http_resp_chunk(answer->resp, pieces, ANSWER_FRAME_PIECES);
     if (answer->resp == NULL) {
         return; /* out of memory: the connection is gone, and the session knows */
     }
-    uint64_t n = costume->pre.len + frame->bytes.len + costume->post.len;
+    uint64_t n = 0;
+    for (size_t i = 0; i < ANSWER_FRAME_PIECES; i++) {
+        n += pieces[i].len;
+    }
     if (n < answer->left_bytes) {
         answer->left_bytes -= n;
         return;

@@ -73,7 +73,7 @@ const struct transport_ops xhr_send_transport = {
 
 const struct costume xhr_streaming_costume = {
     .fields = JAVASCRIPT,
-    .prelude = SPAN_LIT_INIT(PRELUDE_H "\n"),
+    .prelude = {SPAN_LIT_INIT(PRELUDE_H "\n")},
     .post = SPAN_LIT_INIT("\n"),
 };
 

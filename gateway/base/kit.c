@@ -11,6 +11,7 @@ void kit_init(struct kit *kit, unsigned id, unsigned n_workers, struct hash_key 
     turn_init(&kit->turn);
     buf_init(&kit->encode_scratch, KIT_SCRATCH_MAX_BYTES);
     buf_init(&kit->decode_scratch, KIT_SCRATCH_MAX_BYTES);
+    buf_init(&kit->dress_scratch, KIT_DRESS_MAX_BYTES);
     rand_bytes(&kit->rand, &kit->table_key, sizeof kit->table_key);
 }
 
@@ -18,6 +19,7 @@ void kit_fini(struct kit *kit)
 {
     buf_fini(&kit->encode_scratch);
     buf_fini(&kit->decode_scratch);
+    buf_fini(&kit->dress_scratch);
 }
 
 uint64_t kit_clock_ms(void)

@@ -17,7 +17,8 @@
 #include "base/turn.h"
 
 enum {
-    KIT_SCRATCH_MAX_BYTES = 64 << 20
+    KIT_SCRATCH_MAX_BYTES = 64 << 20,
+    KIT_DRESS_MAX_BYTES = 6 * KIT_SCRATCH_MAX_BYTES, /* a frame of nothing but `<` as \u003c */
 };
 
 struct kit {
@@ -27,6 +28,7 @@ struct kit {
     struct counters counters;
     struct buf encode_scratch; /* for one encode at a time: valid until the worker's next encode */
     struct buf decode_scratch; /* likewise for one decode; not held across a call to another room */
+    struct buf dress_scratch;  /* likewise for a frame that a transport escapes */
     struct rand rand;
     struct hash_key table_key; /* of this worker's own tables */
     struct hash_key owner_key; /* of the owner rule: the same in every worker of the process */

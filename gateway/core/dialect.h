@@ -43,6 +43,9 @@ struct route {
     struct span sid;   /* bytes of the request */
     const char *allow; /* for a page that answers 405 or a preflight: the methods */
     bool skips_origin; /* not subject to the mount's origin list (greeting) */
+    /* A GET that a foreign page can make without an Origin field (script, iframe, EventSource):
+     * what else tells where it comes from is looked at. */
+    bool is_embedded;
 };
 
 struct dialect_ops {

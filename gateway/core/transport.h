@@ -38,13 +38,25 @@ enum transport_caps {
     CAP_SELF_PING = 1 << 3,   /* ping() makes the peer answer: no heartbeat frame is needed */
 };
 
+/* Appends a frame as the costume shows it. ERR_LIMIT, ERR_NOMEM. */
+typedef enum err costume_escape_fn(struct buf *out, struct span frame);
+/* Moves the payload in `body` to its front; returns its length, 0 when there is none. */
+typedef size_t costume_unwrap_fn(char *body, size_t len);
+
 /* How a STREAM or POLL answer, or the answer to an INBOUND request, looks on the wire. */
 struct costume {
-    struct span fields;      /* constant field lines, e.g. Content-Type, each with CRLF */
-    struct span prelude;     /* STREAM: the first chunk, outside of the response limit */
-    struct span pre, post;   /* around each frame */
+    struct span fields;        /* constant field lines, e.g. Content-Type, each with CRLF */
+    struct span prelude[2];    /* STREAM: the first chunk, outside of the response limit */
+    struct span pre[2], post;  /* around each frame */
+    costume_escape_fn *escape; /* NULL: a frame is shown as it is */
+    /* The request names a callback, which the transport's `check` has judged. It stands between the
+     * parts of `prelude` and of `pre`, each where the second part is not empty. */
+    bool has_callback;
     unsigned inbound_status; /* INBOUND: of a request whose messages were taken: 200 or 204 */
     struct span inbound_body;
+    /* INBOUND: how the payload lies in the body of this request; NULL, or returns NULL: it is the
+     * body. */
+    costume_unwrap_fn *(*unwrapper)(const struct http_req *req);
 };
 
 struct transport_ops;

@@ -184,6 +184,10 @@ static const struct dialect_route routes[SOCKJS_N_ROUTES] = {
     [SOCKJS_XHR_STREAMING] = {.transport = "xhr_streaming", .has_session_id = true},
     [SOCKJS_XHR] = {.transport = "xhr", .has_session_id = true},
     [SOCKJS_XHR_SEND] = {.transport = "xhr_send", .has_session_id = true, .must_exist = true},
+    [SOCKJS_EVENTSOURCE] = {.transport = "eventsource", .has_session_id = true},
+    [SOCKJS_HTMLFILE] = {.transport = "htmlfile", .has_session_id = true},
+    [SOCKJS_JSONP] = {.transport = "jsonp", .has_session_id = true},
+    [SOCKJS_JSONP_SEND] = {.transport = "jsonp_send", .has_session_id = true, .must_exist = true},
     [SOCKJS_RAW_WEBSOCKET] = {.transport = "websocket", .speaks = &raw_dialect},
 };
 

@@ -10,6 +10,7 @@
 #include "base/kit.h"
 #include "core/sid.h"
 #include "dialect/sockjs.h"
+#include "http/http_file.h"
 #include "http/http_req.h"
 #include "http/http_resp.h"
 
@@ -17,9 +18,30 @@ enum page {
     PAGE_GREETING,
     PAGE_INFO,
     PAGE_IFRAME,
+    PAGE_CLIENT, /* the script of the iframe page */
     PAGE_PREFLIGHT,
     PAGE_BAD_METHOD,
 };
+
+/* How each transport is asked for: below /server/session/, but the raw one. */
+static const struct {
+    struct span name;
+    enum http_method method;
+    const char *allow;
+    bool has_preflight; /* asked by XMLHttpRequest; a <script>, form or EventSource makes none */
+} urls[SOCKJS_N_ROUTES] = {
+    [SOCKJS_WEBSOCKET] = {SPAN_LIT_INIT("websocket"), HTTP_GET, "GET", false},
+    [SOCKJS_XHR_STREAMING] = {SPAN_LIT_INIT("xhr_streaming"), HTTP_POST, "OPTIONS, POST", true},
+    [SOCKJS_XHR] = {SPAN_LIT_INIT("xhr"), HTTP_POST, "OPTIONS, POST", true},
+    [SOCKJS_XHR_SEND] = {SPAN_LIT_INIT("xhr_send"), HTTP_POST, "OPTIONS, POST", true},
+    [SOCKJS_EVENTSOURCE] = {SPAN_LIT_INIT("eventsource"), HTTP_GET, "GET", false},
+    [SOCKJS_HTMLFILE] = {SPAN_LIT_INIT("htmlfile"), HTTP_GET, "GET", false},
+    [SOCKJS_JSONP] = {SPAN_LIT_INIT("jsonp"), HTTP_GET, "GET", false},
+    [SOCKJS_JSONP_SEND] = {SPAN_LIT_INIT("jsonp_send"), HTTP_POST, "POST", false},
+    [SOCKJS_RAW_WEBSOCKET] = {SPAN_LIT_INIT(""), HTTP_GET, "GET", false},
+};
+
+#define CLIENT_NAME "/sockjs.min.js"
 
 #define NOT_CACHED "Cache-Control: no-store, no-cache, no-transform, must-revalidate, max-age=0\r\n"
 
@@ -93,33 +115,25 @@ static bool is_iframe_name(struct span suffix)
 static void set_transport(const struct sockjs_opts *opts, const struct http_req *req,
                           enum sockjs_route index, struct span sid, struct route *out)
 {
+    /* Browsers send an Origin with every WebSocket handshake. */
     bool is_websocket = index == SOCKJS_WEBSOCKET || index == SOCKJS_RAW_WEBSOCKET;
+    enum http_method method = req->head->method;
     if (!(opts->enabled & 1U << index) || sid.len > SID_MAX_BYTES) {
         return;
     }
-    if (is_websocket && req->head->method != HTTP_GET) {
-        set_page(out, PAGE_BAD_METHOD, "GET");
-    } else if (!is_websocket && req->head->method == HTTP_OPTIONS) {
-        set_page(out, PAGE_PREFLIGHT, "OPTIONS, POST");
-    } else if (!is_websocket && req->head->method != HTTP_POST) {
-        set_page(out, PAGE_BAD_METHOD, "OPTIONS, POST");
-    } else {
+    if (method == urls[index].method) {
         *out = (struct route){.kind = ROUTE_TRANSPORT, .index = index, .sid = sid};
+        out->is_embedded = method == HTTP_GET && !is_websocket;
+    } else if (method == HTTP_OPTIONS && urls[index].has_preflight) {
+        set_page(out, PAGE_PREFLIGHT, urls[index].allow);
+    } else {
+        set_page(out, PAGE_BAD_METHOD, urls[index].allow);
     }
 }
 
 static void classify_session_url(const struct sockjs_opts *opts, const struct http_req *req,
                                  struct span suffix, struct route *out)
 {
-    static const struct {
-        struct span name;
-        enum sockjs_route index;
-    } names[] = {
-        {SPAN_LIT_INIT("websocket"), SOCKJS_WEBSOCKET},
-        {SPAN_LIT_INIT("xhr_streaming"), SOCKJS_XHR_STREAMING},
-        {SPAN_LIT_INIT("xhr"), SOCKJS_XHR},
-        {SPAN_LIT_INIT("xhr_send"), SOCKJS_XHR_SEND},
-    };
     struct span server, session, transport;
     if (!next_part(&suffix, &server) || !next_part(&suffix, &session) ||
         !next_part(&suffix, &transport) || !is_part(server) || !is_part(session)) {
@@ -128,9 +142,9 @@ static void classify_session_url(const struct sockjs_opts *opts, const struct ht
     if (suffix.len != 0 && !span_eq(suffix, SPAN_LIT("/"))) {
         return;
     }
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (span_eq(names[i].name, transport)) {
-            set_transport(opts, req, names[i].index, session, out);
+    for (unsigned i = 0; i < SOCKJS_N_ROUTES && transport.len != 0; i++) {
+        if (span_eq(urls[i].name, transport)) {
+            set_transport(opts, req, (enum sockjs_route)i, session, out);
             return;
         }
     }
@@ -152,11 +166,12 @@ void sockjs_classify(const void *opts_of_mount, const struct http_req *req, stru
                  : is_options ? PAGE_PREFLIGHT
                               : PAGE_BAD_METHOD,
                  "OPTIONS, GET");
-    } else if (is_iframe_name(suffix)) {
-        /* A page that any site may embed: only where any origin is welcome. */
-        if (opts->cors->any) {
-            get_page(req, out, PAGE_IFRAME);
-        }
+    } else if (opts->has_iframe && is_iframe_name(suffix)) {
+        get_page(req, out, PAGE_IFRAME);
+        out->is_embedded = true;
+    } else if (opts->client.len != 0 && span_eq(suffix, SPAN_LIT(CLIENT_NAME))) {
+        get_page(req, out, PAGE_CLIENT);
+        out->skips_origin = true;
     } else if (span_eq(suffix, SPAN_LIT("/websocket")) ||
                span_eq(suffix, SPAN_LIT("/websocket/"))) {
         set_transport(opts, req, SOCKJS_RAW_WEBSOCKET, SPAN_NONE, out);
@@ -232,6 +247,21 @@ static void preflight(const struct sockjs_opts *opts, struct http_req *req, stru
     http_resp_finish(req->resp, SPAN_NONE);
 }
 
+/* The page is cached for a year where any site may embed it. Where only some may, the list travels
+ * with the page, and a change of the list must reach those who have it. */
+static enum err put_iframe_fields(struct buf *fields, const struct sockjs_opts *opts)
+{
+    if (opts->cors->any) {
+        return put_cached(fields);
+    }
+    enum err e = buf_append_span(fields, SPAN_LIT("Cache-Control: no-cache\r\n"
+                                                  "Content-Security-Policy: frame-ancestors"));
+    if (e == ERR_OK) {
+        e = cors_put_ancestors(fields, opts->cors);
+    }
+    return e == ERR_OK ? buf_append_span(fields, SPAN_LIT("\r\n")) : e;
+}
+
 static void iframe(const struct sockjs_opts *opts, struct http_req *req, struct kit *kit)
 {
     static const char head[] = "<!DOCTYPE html>\n"
@@ -253,30 +283,17 @@ static void iframe(const struct sockjs_opts *opts, struct http_req *req, struct 
                                "magic.</p>\n"
                                "</body>\n"
                                "</html>";
-    struct span pieces[] = {span_of(head, sizeof head - 1), span_str(opts->script_url),
-                            span_of(tail, sizeof tail - 1)};
-    /* The page changes only with the script's URL: a fixed key makes the tag stable over restarts.
-     */
-    static const struct hash_key key = {0x706f737465726e31, 0x696672616d653031};
-    char etag[24];
-    (void)snprintf(etag, sizeof etag, "\"%016llx\"",
-                   (unsigned long long)hash_bytes(&key, pieces[1]));
+    bool is_own = opts->script_url[0] == '\0';
+    const struct span pieces[] = {
+        span_of(head, sizeof head - 1), is_own ? opts->path : span_str(opts->script_url),
+        is_own ? SPAN_LIT(CLIENT_NAME) : SPAN_NONE, span_of(tail, sizeof tail - 1)};
     struct buf *fields = &kit->encode_scratch;
     buf_clear(fields);
-    if (put_cached(fields) != ERR_OK) {
+    if (put_iframe_fields(fields, opts) != ERR_OK) {
         http_resp_text(req->resp, 503, SPAN_LIT("Out of memory.\n"));
         return;
     }
-    bool is_same = span_eq(http_req_field(req, SPAN_LIT("if-none-match")), span_str(etag));
-    http_resp_start(req->resp, is_same ? 304 : 200);
-    http_resp_fields(req->resp, buf_span(fields));
-    http_resp_field(req->resp, SPAN_LIT("ETag"), span_str(etag));
-    if (is_same) {
-        http_resp_finish(req->resp, SPAN_NONE);
-        return;
-    }
-    http_resp_fields(req->resp, SPAN_LIT("Content-Type: text/html; charset=UTF-8\r\n"));
-    http_resp_finish_pieces(req->resp, pieces, 3);
+    http_file_answer(req, SPAN_LIT("text/html; charset=UTF-8"), buf_span(fields), pieces, 4);
 }
 
 void sockjs_page(const void *opts_of_mount, const struct route *route, struct http_req *req,
@@ -292,6 +309,12 @@ void sockjs_page(const void *opts_of_mount, const struct route *route, struct ht
         break;
     case PAGE_IFRAME:
         iframe(opts, req, kit);
+        break;
+    case PAGE_CLIENT:
+        /* Asked for again each time: a client of another version refuses to work with the page. */
+        http_file_answer(req, SPAN_LIT("text/javascript; charset=UTF-8"),
+                         SPAN_LIT("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"),
+                         &opts->client, 1);
         break;
     case PAGE_PREFLIGHT:
         preflight(opts, req, span_str(route->allow), kit);

@@ -134,7 +134,9 @@ void admit_request(void *ctx, struct http_req *req)
         not_found(req);
         return;
     }
-    if (!route.skips_origin && cors_check(&mount->cors, req) == CORS_REFUSED) {
+    enum cors_verdict verdict =
+        route.is_embedded ? cors_check_embedded(&mount->cors, req) : cors_check(&mount->cors, req);
+    if (!route.skips_origin && verdict == CORS_REFUSED) {
         refuse(req, 403, SPAN_LIT("This Origin is not on the list of the mount.\n"));
         return;
     }

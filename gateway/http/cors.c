@@ -21,12 +21,9 @@ static bool is_same_origin(const struct http_req *req, struct span origin)
     return span_eq_nocase(rest, host);
 }
 
-enum cors_verdict cors_check(const struct cors_policy *policy, const struct http_req *req)
+static enum cors_verdict judge(const struct cors_policy *policy, const struct http_req *req,
+                               struct span origin)
 {
-    struct span origin = http_req_field(req, SPAN_LIT("origin"));
-    if (origin.ptr == NULL) {
-        return CORS_NO_ORIGIN;
-    }
     bool is_listed = false;
     for (size_t i = 0; i < policy->n_origins; i++) {
         struct span entry = span_str(policy->origins[i]);
@@ -42,6 +39,76 @@ enum cors_verdict cors_check(const struct cors_policy *policy, const struct http
         return CORS_ALLOWED;
     }
     return CORS_REFUSED;
+}
+
+enum cors_verdict cors_check(const struct cors_policy *policy, const struct http_req *req)
+{
+    struct span origin = http_req_field(req, SPAN_LIT("origin"));
+    return origin.ptr == NULL ? CORS_NO_ORIGIN : judge(policy, req, origin);
+}
+
+/* "https://app.example" of "https://app.example/page?x"; what is no such URL stays whole. */
+static struct span origin_of(struct span url)
+{
+    struct span rest = url;
+    size_t colon = span_find(rest, ':');
+    if (url.len - colon < 3 || memcmp(url.ptr + colon, "://", 3) != 0) {
+        return url;
+    }
+    rest = span_skip(url, colon + 3);
+    return span_of(url.ptr, colon + 3 + span_find(rest, '/'));
+}
+
+static bool has_refusal(const struct cors_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_origins; i++) {
+        if (policy->origins[i][0] == '!') {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum cors_verdict cors_check_embedded(const struct cors_policy *policy, const struct http_req *req)
+{
+    enum cors_verdict verdict = cors_check(policy, req);
+    if (verdict != CORS_NO_ORIGIN || (policy->any && !has_refusal(policy))) {
+        return verdict;
+    }
+    struct span site = http_req_field(req, SPAN_LIT("sec-fetch-site"));
+    if (span_eq(site, SPAN_LIT("none")) || /* typed in by the user: no page has asked for it */
+        (policy->same_origin && span_eq(site, SPAN_LIT("same-origin")))) {
+        return CORS_ALLOWED;
+    }
+    struct span referer = http_req_field(req, SPAN_LIT("referer"));
+    if (referer.len != 0) {
+        return judge(policy, req, origin_of(referer));
+    }
+    return site.len != 0 && !policy->any ? CORS_REFUSED : CORS_NO_ORIGIN;
+}
+
+/* "null" and "same-origin" are no sources of a policy. */
+static bool is_source(struct span origin)
+{
+    return span_starts_with(origin, SPAN_LIT("http://")) ||
+           span_starts_with(origin, SPAN_LIT("https://"));
+}
+
+enum err cors_put_ancestors(struct buf *out, const struct cors_policy *policy)
+{
+    enum err e = ERR_OK;
+    bool has_one = policy->same_origin;
+    if (policy->same_origin) {
+        e = buf_append_span(out, SPAN_LIT(" 'self'"));
+    }
+    for (size_t i = 0; i < policy->n_origins && e == ERR_OK; i++) {
+        struct span origin = span_str(policy->origins[i]);
+        if (is_source(origin)) {
+            e = buf_printf(out, " %.*s", SPAN_FMT(origin));
+            has_one = true;
+        }
+    }
+    return e == ERR_OK && !has_one ? buf_append_span(out, SPAN_LIT(" 'none'")) : e;
 }
 
 enum err cors_put(struct buf *fields, const struct cors_policy *policy, const struct http_req *req)

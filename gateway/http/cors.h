@@ -33,6 +33,17 @@ enum cors_verdict {
 
 enum cors_verdict cors_check(const struct cors_policy *policy, const struct http_req *req);
 
+/* The same for a GET that a page can make without an Origin: by <script>, <iframe>, or an
+ * EventSource of its own origin. Where the list is not only `*`, Sec-Fetch-Site and the origin of
+ * Referer stand in for it; a page can hide the second, but forge neither. With none of the three it
+ * is CORS_NO_ORIGIN: an old browser, or none, and as long as no handler sees a cookie there is
+ * nothing to steal. */
+enum cors_verdict cors_check_embedded(const struct cors_policy *policy, const struct http_req *req);
+
+/* Appends the sources of Content-Security-Policy's frame-ancestors that the list stands for, each
+ * with a blank before it: `'none'` where no page may. Not for a list with `*`. */
+enum err cors_put_ancestors(struct buf *out, const struct cors_policy *policy) MUST_CHECK;
+
 /* Appends the field lines of an answer that is not a refusal: Origin sent -> that very value with
  * Allow-Credentials; not sent -> `*`, but only where the list is `*`; Vary always. ERR_NOMEM. */
 enum err cors_put(struct buf *fields, const struct cors_policy *policy,

@@ -4,7 +4,11 @@
 #include "base/mem.h"
 #include "dialect/raw.h"
 #include "dialect/sockjs.h"
+#include "server/assets.h"
 #include "server/config.h"
+#include "transports/eventsource.h"
+#include "transports/htmlfile.h"
+#include "transports/jsonp.h"
 #include "transports/websocket.h"
 #include "transports/xhr.h"
 
@@ -19,13 +23,18 @@ enum {
 static const struct {
     const struct transport_ops *ops;
     const struct costume *costume;
-    unsigned config_bit; /* enum config_transport */
+    unsigned config_bits; /* enum config_transport: on where the mount has one of them */
 } sockjs_transports[SOCKJS_N_ROUTES] = {
     [SOCKJS_WEBSOCKET] = {&websocket_transport, NULL, CONFIG_WEBSOCKET},
     [SOCKJS_XHR_STREAMING] = {&xhr_streaming_transport, &xhr_streaming_costume,
                               CONFIG_XHR_STREAMING},
     [SOCKJS_XHR] = {&xhr_transport, &xhr_costume, CONFIG_XHR},
-    [SOCKJS_XHR_SEND] = {&xhr_send_transport, &xhr_send_costume, CONFIG_XHR_STREAMING | CONFIG_XHR},
+    [SOCKJS_XHR_SEND] = {&xhr_send_transport, &xhr_send_costume,
+                         CONFIG_XHR_STREAMING | CONFIG_XHR | CONFIG_EVENTSOURCE | CONFIG_HTMLFILE},
+    [SOCKJS_EVENTSOURCE] = {&eventsource_transport, &eventsource_costume, CONFIG_EVENTSOURCE},
+    [SOCKJS_HTMLFILE] = {&htmlfile_transport, &htmlfile_costume, CONFIG_HTMLFILE},
+    [SOCKJS_JSONP] = {&jsonp_transport, &jsonp_costume, CONFIG_JSONP},
+    [SOCKJS_JSONP_SEND] = {&jsonp_send_transport, &jsonp_send_costume, CONFIG_JSONP},
     [SOCKJS_RAW_WEBSOCKET] = {&websocket_transport, NULL, CONFIG_WEBSOCKET},
 };
 
@@ -87,14 +96,20 @@ static void compose_mount(const struct config *config, unsigned index, struct mo
     compose_cors(&from->origins, &mount->cors);
     compose_session(from, &mount->session);
     *sockjs = (struct sockjs_opts){
-        .cors = &mount->cors, .cookie_needed = from->cookie_needed, .script_url = from->sockjs_url};
+        .cors = &mount->cors,
+        .has_iframe = mount->cors.any || (from->transports & CONFIG_IFRAME) != 0,
+        .cookie_needed = from->cookie_needed,
+        .script_url = from->sockjs_url,
+        .path = span_eq(mount->path, SPAN_LIT("/")) ? SPAN_NONE : mount->path,
+        .client = assets_sockjs_client(),
+    };
     if (!(from->dialects & CONFIG_SOCKJS)) {
         mount->dialect = &raw_dialect;
         mount->transports[0] = opts_of_route(config, from, SOCKJS_RAW_WEBSOCKET, sockjs);
         return;
     }
     for (unsigned i = 0; i < SOCKJS_N_ROUTES; i++) {
-        if (from->transports & sockjs_transports[i].config_bit) {
+        if (from->transports & sockjs_transports[i].config_bits) {
             sockjs->enabled |= 1U << i;
             mount->transports[i] = opts_of_route(config, from, i, sockjs);
         }

@@ -33,11 +33,16 @@ struct config_strings {
     size_t n;
 };
 
-/* Bits for the transports of a mount; names as in the SockJS URLs. */
+/* Bits for the transports of a mount; names as in the SockJS URLs. The last three are for pages of
+ * other sites in browsers without CORS, and for no other list than `*` on by default. */
 enum config_transport {
     CONFIG_WEBSOCKET = 1 << 0,
     CONFIG_XHR_STREAMING = 1 << 1,
     CONFIG_XHR = 1 << 2, /* xhr polling */
+    CONFIG_EVENTSOURCE = 1 << 3,
+    CONFIG_HTMLFILE = 1 << 4,
+    CONFIG_JSONP = 1 << 5,
+    CONFIG_IFRAME = 1 << 6, /* the iframe page; with origins "*" always on */
 };
 
 enum config_dialect {
@@ -74,7 +79,7 @@ struct config_mount {
     enum config_accept accept;
     bool hixie76;       /* WebSocket handshakes of 2010 are taken too */
     bool cookie_needed; /* "cookie": JSESSIONID for sticky balancers */
-    char *sockjs_url;   /* script of the iframe page; starts with '/', http:// or https:// */
+    char *sockjs_url;   /* script of the iframe page: '/...', http:// or https://; "" = our own */
 };
 
 struct config {

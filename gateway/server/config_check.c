@@ -115,11 +115,24 @@ static void check_mount_origins(struct config_loader *ld, const struct config_sc
                    "%sorigins only refuses", scope->label);
 }
 
+/* JSONP and htmlfile carry no Origin, so that only what a page can't forge, but hide, tells whose
+ * they are: on by default only where that does not matter. */
+static void set_default_transports(const struct config_loader *ld, const struct config_scope *scope)
+{
+    struct config_mount *mount = scope->part;
+    for (size_t i = 0; i < mount->origins.n && given(ld, "mounts[].transports") == NULL; i++) {
+        if (strcmp(mount->origins.items[i], "*") == 0) {
+            mount->transports |= CONFIG_HTMLFILE | CONFIG_JSONP;
+        }
+    }
+}
+
 void config_check_mount(struct config_loader *ld, const struct config_scope *scope)
 {
     check_mount_path(ld, scope);
     check_mount_origins(ld, scope);
     check_mount_queues(ld, scope);
+    set_default_transports(ld, scope);
 }
 
 static void check_url_limit(struct config_loader *ld)

@@ -43,6 +43,10 @@ static const struct config_word transport_words[] = {
     {"websocket", CONFIG_WEBSOCKET},
     {"xhr_streaming", CONFIG_XHR_STREAMING},
     {"xhr", CONFIG_XHR},
+    {"eventsource", CONFIG_EVENTSOURCE},
+    {"htmlfile", CONFIG_HTMLFILE},
+    {"jsonp", CONFIG_JSONP},
+    {"iframe", CONFIG_IFRAME},
     {NULL, 0},
 };
 static const struct config_word slow_words[] = {
@@ -244,9 +248,10 @@ const struct config_field config_fields[] = {
     {.path = "mounts[].transports",
      .type = CONFIG_TYPE_WORDS,
      .words = transport_words,
-     .fallback = "[\"websocket\", \"xhr_streaming\", \"xhr\"]",
+     .fallback = "[\"websocket\", \"xhr_streaming\", \"xhr\", \"eventsource\"]",
      IN_MOUNT(transports),
-     .help = "Transports that are offered; requests for another one get 404."},
+     .help = "Transports that are offered; requests for another one get 404. Where `origins` has "
+             "`*`, the default has `htmlfile` and `jsonp` too, and `iframe` is always on."},
     {.path = "mounts[].origins",
      .type = CONFIG_TYPE_STRINGS,
      .form = CONFIG_FORM_ORIGIN,
@@ -341,9 +346,10 @@ const struct config_field config_fields[] = {
     {.path = "mounts[].sockjs_url",
      .type = CONFIG_TYPE_STRING,
      .form = CONFIG_FORM_SCRIPT_URL,
-     .fallback = "\"/postern/sockjs.min.js\"",
+     .fallback = "\"\"",
      IN_MOUNT(sockjs_url),
-     .help = "The client script that the iframe page loads."},
+     .help = "The client script that the iframe page loads, of the very version that your pages "
+             "have; empty: the gateway's own, at PATH/sockjs.min.js."},
 };
 
 const size_t config_n_fields = sizeof config_fields / sizeof config_fields[0];

@@ -302,7 +302,8 @@ static bool check_script_url(const char *value, struct config_form_fault *fault)
         return FAIL_HINT(fault, "has a byte that a URL can't hold as it is",
                          "write it as %%XX in hexadecimal");
     }
-    if (!span_starts_with(url, SPAN_LIT("/")) && !span_starts_with(url, SPAN_LIT("http://")) &&
+    if (url.len != 0 && !span_starts_with(url, SPAN_LIT("/")) &&
+        !span_starts_with(url, SPAN_LIT("http://")) &&
         !span_starts_with(url, SPAN_LIT("https://"))) {
         return fail(fault, "must begin with \"/\", \"http://\" or \"https://\"");
     }
@@ -345,7 +346,8 @@ static const struct {
                             "`same-origin`, `*`, `null`, `scheme://host[:port]` or `!` before one "
                             "of the last two"},
     [CONFIG_FORM_MOUNT_PATH] = {check_mount_path, "`/` or `/a/b`, at most 255 bytes"},
-    [CONFIG_FORM_SCRIPT_URL] = {check_script_url, "begins with `/`, `http://` or `https://`"},
+    [CONFIG_FORM_SCRIPT_URL] = {check_script_url,
+                                "begins with `/`, `http://` or `https://`, or is empty"},
     [CONFIG_FORM_TOKEN] = {check_token, "tokens such as `chat.v1`"},
     [CONFIG_FORM_SOCKET_PATH] = {check_socket_path, "a path of at most 107 bytes"},
 };

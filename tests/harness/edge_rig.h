@@ -23,6 +23,9 @@
 #include "harness/edge_tag.h"
 #include "harness/scripted_io.h"
 #include "http/http_conn.h"
+#include "transports/eventsource.h"
+#include "transports/htmlfile.h"
+#include "transports/jsonp.h"
 #include "transports/websocket.h"
 #include "transports/xhr.h"
 #include "wire/ws_frame.h"
@@ -558,12 +561,17 @@ static inline void edge_make_mounts(struct edge_rig *r)
     }
     r->sockjs = (struct sockjs_opts){.cors = &r->mounts[0].cors,
                                      .enabled = (1U << SOCKJS_N_ROUTES) - 1,
+                                     .has_iframe = true,
                                      .script_url = "/sockjs.js"};
     edge_set_transport(r, SOCKJS_WEBSOCKET, &websocket_transport, NULL);
     edge_set_transport(r, SOCKJS_RAW_WEBSOCKET, &websocket_transport, NULL);
     edge_set_transport(r, SOCKJS_XHR_STREAMING, &xhr_streaming_transport, &xhr_streaming_costume);
     edge_set_transport(r, SOCKJS_XHR, &xhr_transport, &xhr_costume);
     edge_set_transport(r, SOCKJS_XHR_SEND, &xhr_send_transport, &xhr_send_costume);
+    edge_set_transport(r, SOCKJS_EVENTSOURCE, &eventsource_transport, &eventsource_costume);
+    edge_set_transport(r, SOCKJS_HTMLFILE, &htmlfile_transport, &htmlfile_costume);
+    edge_set_transport(r, SOCKJS_JSONP, &jsonp_transport, &jsonp_costume);
+    edge_set_transport(r, SOCKJS_JSONP_SEND, &jsonp_send_transport, &jsonp_send_costume);
     r->mounts[1].transports[0] = r->mounts[0].transports[SOCKJS_RAW_WEBSOCKET];
     r->mounts[1].session.slow_policy = SESSION_SLOW_DROP_OLDEST;
     r->router = (struct router){r->mounts, EDGE_N_MOUNTS};

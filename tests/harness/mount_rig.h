@@ -15,6 +15,9 @@
 #include "http/http_conn.h"
 #include "http/http_req.h"
 #include "http/http_resp.h"
+#include "transports/eventsource.h"
+#include "transports/htmlfile.h"
+#include "transports/jsonp.h"
 #include "transports/websocket.h"
 #include "transports/xhr.h"
 
@@ -139,13 +142,20 @@ static inline void mount_start(struct mount_rig *m)
                                        .queue_soft_bytes = 64 << 10,
                                        .queue_soft_time_ms = 10000};
     m->cors.any = true;
-    m->sockjs = (struct sockjs_opts){
-        .cors = &m->cors, .enabled = (1U << SOCKJS_N_ROUTES) - 1, .script_url = "/sockjs.js"};
+    m->sockjs = (struct sockjs_opts){.cors = &m->cors,
+                                     .enabled = (1U << SOCKJS_N_ROUTES) - 1,
+                                     .has_iframe = true,
+                                     .script_url = "/sockjs.js",
+                                     .client = SPAN_LIT("var SockJS")};
     mount_set_transport(m, SOCKJS_WEBSOCKET, &websocket_transport, NULL);
     mount_set_transport(m, SOCKJS_RAW_WEBSOCKET, &websocket_transport, NULL);
     mount_set_transport(m, SOCKJS_XHR_STREAMING, &xhr_streaming_transport, &xhr_streaming_costume);
     mount_set_transport(m, SOCKJS_XHR, &xhr_transport, &xhr_costume);
     mount_set_transport(m, SOCKJS_XHR_SEND, &xhr_send_transport, &xhr_send_costume);
+    mount_set_transport(m, SOCKJS_EVENTSOURCE, &eventsource_transport, &eventsource_costume);
+    mount_set_transport(m, SOCKJS_HTMLFILE, &htmlfile_transport, &htmlfile_costume);
+    mount_set_transport(m, SOCKJS_JSONP, &jsonp_transport, &jsonp_costume);
+    mount_set_transport(m, SOCKJS_JSONP_SEND, &jsonp_send_transport, &jsonp_send_costume);
 }
 
 /* Everything must be gone afterwards: the sanitizer watches. */
@@ -202,6 +212,14 @@ static inline void mount_post(struct mount_rig *m, int i, const char *path, cons
     int n = snprintf(text, sizeof text,
                      "POST /echo%s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s", path,
                      strlen(body), body);
+    assert_true(n > 0 && (size_t)n < sizeof text);
+    mount_say(m, i, span_of(text, (size_t)n));
+}
+
+static inline void mount_get(struct mount_rig *m, int i, const char *path)
+{
+    char text[1024];
+    int n = snprintf(text, sizeof text, "GET /echo%s HTTP/1.1\r\nHost: h\r\n\r\n", path);
     assert_true(n > 0 && (size_t)n < sizeof text);
     mount_say(m, i, span_of(text, (size_t)n));
 }

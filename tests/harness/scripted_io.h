@@ -68,6 +68,7 @@ static inline void rig_reset(struct rig *rig)
     kit->counters = (struct counters){0};
     buf_fini(&kit->encode_scratch);
     buf_fini(&kit->decode_scratch);
+    buf_fini(&kit->dress_scratch);
     kit->table_key = (struct hash_key){3, 4};
     for (size_t i = 0; i < sizeof kit->rand.pool; i++) {
         kit->rand.pool[i] = (uint8_t)(i * i / 7 + i * 167); /* ids must differ all the same */

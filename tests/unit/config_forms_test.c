@@ -77,7 +77,7 @@ static const struct {
     {"http://a/b", CONFIG_FORM_SCRIPT_URL, true},
     {"javascript:alert(1)", CONFIG_FORM_SCRIPT_URL, false},
     {"/a<b", CONFIG_FORM_SCRIPT_URL, false},
-    {"", CONFIG_FORM_SCRIPT_URL, false},
+    {"", CONFIG_FORM_SCRIPT_URL, true},
     {"", CONFIG_FORM_SOCKET_PATH, false},
     {"a\n", CONFIG_FORM_SOCKET_PATH, false},
     {"", CONFIG_FORM_ANY, true},

@@ -372,7 +372,7 @@ static const struct {
      "    \"transports\": [\"websocket\", \"xhr-streaming\"]}]\n"
      "}\n",
      "t.json:4:33: unknown word \"xhr-streaming\" for mounts[0].transports: write \"websocket\", "
-     "\"xhr_streaming\" or \"xhr\"\n"
+     "\"xhr_streaming\", \"xhr\", \"eventsource\", \"htmlfile\", \"jsonp\" or \"iframe\"\n"
      "    4 |     \"transports\": [\"websocket\", \"xhr-streaming\"]}]\n"
      "      |                                 ^~~~~~~~~~~~~~~ did you mean \"xhr_streaming\"?\n"},
     {"no dialect",

@@ -47,7 +47,8 @@ static bool is_accepted(const char *text)
 static void check_default_mount(const struct config_mount *mount)
 {
     assert_int_equal(mount->dialects, CONFIG_SOCKJS);
-    assert_int_equal(mount->transports, CONFIG_WEBSOCKET | CONFIG_XHR_STREAMING | CONFIG_XHR);
+    assert_int_equal(mount->transports,
+                     CONFIG_WEBSOCKET | CONFIG_XHR_STREAMING | CONFIG_XHR | CONFIG_EVENTSOURCE);
     assert_int_equal(mount->origins.n, 1);
     assert_string_equal(mount->origins.items[0], "same-origin");
     assert_int_equal(mount->heartbeat_ms, 25000);
@@ -60,7 +61,7 @@ static void check_default_mount(const struct config_mount *mount)
     assert_int_equal(mount->slow_policy, CONFIG_SLOW_CLOSE);
     assert_int_equal(mount->accept, CONFIG_ACCEPT_AT_ONCE);
     assert_false(mount->cookie_needed);
-    assert_string_equal(mount->sockjs_url, "/postern/sockjs.min.js");
+    assert_string_equal(mount->sockjs_url, "");
 }
 
 static void check_default_top(const struct config *config)
@@ -328,6 +329,34 @@ static void test_workers_follow_the_cores(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
+/* Those that carry no Origin are on by default only where any may come. */
+static void test_default_transports_follow_the_origins(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys;
+        unsigned want;
+    } cases[] = {
+        {"\"origins\": \"*\"", CONFIG_WEBSOCKET | CONFIG_XHR_STREAMING | CONFIG_XHR |
+                                   CONFIG_EVENTSOURCE | CONFIG_HTMLFILE | CONFIG_JSONP},
+        {"\"origins\": [\"https://a.example\", \"*\"], \"transports\": [\"xhr\"]", CONFIG_XHR},
+        {"\"transports\": [\"jsonp\", \"iframe\"]", CONFIG_JSONP | CONFIG_IFRAME},
+        {"\"origins\": \"https://a.example\"",
+         CONFIG_WEBSOCKET | CONFIG_XHR_STREAMING | CONFIG_XHR | CONFIG_EVENTSOURCE},
+    };
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        char text[512];
+        (void)snprintf(text, sizeof text,
+                       "{\"listen\": \"80\", \"handlers\": {\"socket\": \"s\"}, \"mounts\": "
+                       "[{\"path\": \"/a\", %s}]}",
+                       cases[i].keys);
+        struct config *config = parse(text, NULL);
+        assert_non_null(config);
+        CHECK_INT(cases[i].keys, config->mounts[0].transports, cases[i].want);
+        config_destroy(config);
+    }
+}
+
 /* ---- the command line ---- */
 
 static void test_overrides(void **state)
@@ -473,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_limits_name_their_attack),
         cmocka_unit_test(test_workers_follow_the_cores),
+        cmocka_unit_test(test_default_transports_follow_the_origins),
         cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_no_file),
         cmocka_unit_test(test_shipped_config),

@@ -111,6 +111,65 @@ static void verdicts(void **state)
     }
 }
 
+/* GETs that may lack an Origin: by what else the browser says. */
+static void verdicts_on_what_pages_embed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const struct cors_policy *policy;
+        const char *fields; /* besides Host: a.example */
+        enum cors_verdict want;
+    } cases[] = {
+        {"nothing is known", &same, "", CORS_NO_ORIGIN},
+        {"nothing is known, nothing allowed", &none, "", CORS_NO_ORIGIN},
+        {"nothing is asked for any", &any,
+         "Sec-Fetch-Site: cross-site\r\nReferer: https://evil/\r\n", CORS_NO_ORIGIN},
+        {"any, with an Origin", &any, "Origin: https://evil\r\n", CORS_ALLOWED},
+        {"an Origin decides", &same,
+         "Origin: https://evil\r\nSec-Fetch-Site: same-origin\r\nReferer: https://a.example/\r\n",
+         CORS_REFUSED},
+        {"a good Origin decides", &same,
+         "Origin: https://a.example\r\nSec-Fetch-Site: cross-site\r\n", CORS_ALLOWED},
+
+        {"same origin", &same, "Sec-Fetch-Site: same-origin\r\n", CORS_ALLOWED},
+        {"same origin is not listed", &list, "Sec-Fetch-Site: same-origin\r\n", CORS_REFUSED},
+        {"same origin by its name", &list,
+         "Sec-Fetch-Site: same-origin\r\nReferer: https://app.example/\r\n", CORS_ALLOWED},
+        {"typed in", &list, "Sec-Fetch-Site: none\r\n", CORS_ALLOWED},
+        {"same site is another origin", &same, "Sec-Fetch-Site: same-site\r\n", CORS_REFUSED},
+        {"cross site", &same, "Sec-Fetch-Site: cross-site\r\n", CORS_REFUSED},
+        {"cross site, listed", &list,
+         "Sec-Fetch-Site: cross-site\r\nReferer: https://app.example/page?x=1\r\n", CORS_ALLOWED},
+        {"cross site, not listed", &list,
+         "Sec-Fetch-Site: cross-site\r\nReferer: https://evil/https://app.example/\r\n",
+         CORS_REFUSED},
+        {"an unknown word", &same, "Sec-Fetch-Site: Same-Origin\r\n", CORS_REFUSED},
+
+        {"old browser, same", &same, "Referer: http://a.example/x\r\n", CORS_ALLOWED},
+        {"old browser, no path", &same, "Referer: http://a.example\r\n", CORS_ALLOWED},
+        {"old browser, listed", &list, "Referer: https://other.example:8443/\r\n", CORS_ALLOWED},
+        {"old browser, other", &both, "Referer: https://evil/\r\n", CORS_REFUSED},
+        {"old browser, longer host", &same, "Referer: http://a.example.evil/\r\n", CORS_REFUSED},
+        {"old browser, host as user", &same, "Referer: http://a.example@evil/\r\n", CORS_REFUSED},
+        {"old browser, no URL", &same, "Referer: a.example\r\n", CORS_REFUSED},
+        {"old browser, a cut URL", &same, "Referer: http:/\r\n", CORS_REFUSED},
+        {"old browser, only a colon", &same, "Referer: :\r\n", CORS_REFUSED},
+        {"old browser, empty", &same, "Referer:\r\n", CORS_NO_ORIGIN},
+
+        {"any but it: it", &any_but, "Referer: http://denied.example/x\r\n", CORS_REFUSED},
+        {"any but it: another", &any_but,
+         "Sec-Fetch-Site: cross-site\r\nReferer: https://evil/\r\n", CORS_ALLOWED},
+        {"any but it: hidden", &any_but, "Sec-Fetch-Site: cross-site\r\n", CORS_NO_ORIGIN},
+    };
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        char lines[256];
+        (void)snprintf(lines, sizeof lines, "Host: a.example\r\n%s", cases[i].fields);
+        struct http_req req = request(lines);
+        CHECK_INT(cases[i].name, cors_check_embedded(cases[i].policy, &req), cases[i].want);
+    }
+}
+
 static void without_host_nothing_is_same(void **state)
 {
     (void)state;
@@ -151,6 +210,25 @@ static void fields_of_answers(void **state)
     put("null", cors_put(&out, &null_too, &req),
         "Access-Control-Allow-Origin: null\r\n"
         "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
+}
+
+static void frame_ancestors(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"same-origin", "null"};
+    static const struct cors_policy only_words = {
+        .same_origin = true, .origins = words, .n_origins = 2};
+    buf_init(&out, 65536);
+    put("same", cors_put_ancestors(&out, &same), " 'self'");
+    put("words", cors_put_ancestors(&out, &only_words), " 'self'");
+    put("list", cors_put_ancestors(&out, &list), " https://app.example https://other.example:8443");
+    put("both", cors_put_ancestors(&out, &both),
+        " 'self' https://app.example https://other.example:8443");
+    put("null only", cors_put_ancestors(&out, &null_too), " 'none'");
+    put("none", cors_put_ancestors(&out, &none), " 'none'");
+    buf_init(&out, 30); /* room for the first two */
+    assert_int_equal(cors_put_ancestors(&out, &both), ERR_LIMIT);
+    buf_fini(&out);
 }
 
 static void fields_of_preflights(void **state)
@@ -202,8 +280,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts),
+        cmocka_unit_test(verdicts_on_what_pages_embed),
         cmocka_unit_test(without_host_nothing_is_same),
         cmocka_unit_test(fields_of_answers),
+        cmocka_unit_test(frame_ancestors),
         cmocka_unit_test(fields_of_preflights),
         cmocka_unit_test(a_long_origin_comes_back_whole),
         cmocka_unit_test(without_room_it_is_an_error),

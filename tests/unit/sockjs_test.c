@@ -340,9 +340,37 @@ static const struct url_case {
     {HTTP_POST, "/000/a%7e/xhr", "xhr a%7e"},
     {HTTP_POST, "/000/a%80/xhr", "xhr a%80"},
     {HTTP_POST, "/000/a%0/xhr", "xhr a%0"}, /* no coded byte: judged as sent */
-    {HTTP_POST, "/000/abc/eventsource", "404"},
-    {HTTP_POST, "/000/abc/htmlfile", "404"},
-    {HTTP_POST, "/000/abc/jsonp", "404"},
+    {HTTP_GET, "/000/abc/eventsource", "eventsource abc"},
+    {HTTP_GET, "/000/abc/eventsource/", "eventsource abc"},
+    {HTTP_GET, "/000/abc/eventsource//", "404"},
+    {HTTP_GET, "/000/a.c/eventsource", "404"},
+    {HTTP_GET, "/000/a%00c/eventsource", "404"},
+    {HTTP_GET, "/000/abc/EventSource", "404"},
+    {HTTP_HEAD, "/000/abc/eventsource", "405 GET"},
+    {HTTP_POST, "/000/abc/eventsource", "405 GET"},
+    {HTTP_OPTIONS, "/000/abc/eventsource", "405 GET"},
+    {HTTP_GET, "/000/abc/htmlfile", "htmlfile abc"},
+    {HTTP_GET, "/000/abc/htmlfile/", "htmlfile abc"},
+    {HTTP_GET, "/000//htmlfile", "404"},
+    {HTTP_POST, "/000/abc/htmlfile", "405 GET"},
+    {HTTP_OPTIONS, "/000/abc/htmlfile", "405 GET"},
+    {HTTP_GET, "/000/abc/jsonp", "jsonp abc"},
+    {HTTP_GET, "/000/abc/jsonp/", "jsonp abc"},
+    {HTTP_GET, "/000/abc%0d/jsonp", "404"},
+    {HTTP_HEAD, "/000/abc/jsonp", "405 GET"},
+    {HTTP_POST, "/000/abc/jsonp", "405 GET"},
+    {HTTP_OPTIONS, "/000/abc/jsonp", "405 GET"},
+    {HTTP_POST, "/000/abc/jsonp_send", "jsonp_send abc"},
+    {HTTP_POST, "/000/abc/jsonp_send/", "jsonp_send abc"},
+    {HTTP_POST, "/000/a.c/jsonp_send", "404"},
+    {HTTP_GET, "/000/abc/jsonp_send", "405 POST"},
+    {HTTP_OPTIONS, "/000/abc/jsonp_send", "405 POST"},
+    {HTTP_POST, "/000/abc/jsonp_", "404"},
+    {HTTP_GET, "/sockjs.min.js", "page"},
+    {HTTP_HEAD, "/sockjs.min.js", "page"},
+    {HTTP_POST, "/sockjs.min.js", "405 GET"},
+    {HTTP_GET, "/sockjs.min.js/", "404"},
+    {HTTP_GET, "/sockjs.js", "404"},
 };
 
 /* The status of the page that really is given, and the methods that it names. */
@@ -417,8 +445,15 @@ static void session_ids_have_a_limit(void **state)
 static void what_is_off_is_not_found(void **state)
 {
     (void)state;
-    static const char *const urls[SOCKJS_N_ROUTES] = {"/0/s/websocket", "/0/s/xhr_streaming",
-                                                      "/0/s/xhr", "/0/s/xhr_send", "/websocket"};
+    static const char *const urls[SOCKJS_N_ROUTES] = {[SOCKJS_WEBSOCKET] = "/0/s/websocket",
+                                                      [SOCKJS_XHR_STREAMING] = "/0/s/xhr_streaming",
+                                                      [SOCKJS_XHR] = "/0/s/xhr",
+                                                      [SOCKJS_XHR_SEND] = "/0/s/xhr_send",
+                                                      [SOCKJS_EVENTSOURCE] = "/0/s/eventsource",
+                                                      [SOCKJS_HTMLFILE] = "/0/s/htmlfile",
+                                                      [SOCKJS_JSONP] = "/0/s/jsonp",
+                                                      [SOCKJS_JSONP_SEND] = "/0/s/jsonp_send",
+                                                      [SOCKJS_RAW_WEBSOCKET] = "/websocket"};
     static const enum http_method methods[] = {HTTP_GET, HTTP_POST, HTTP_OPTIONS};
     char got[512];
     for (unsigned off = 0; off < SOCKJS_N_ROUTES; off++) {
@@ -432,24 +467,50 @@ static void what_is_off_is_not_found(void **state)
     }
 }
 
-static void the_iframe_is_for_mounts_that_any_page_may_use(void **state)
+static void the_iframe_page_can_be_off(void **state)
 {
     (void)state;
     char got[512];
-    rig.cors.any = false;
+    rig.sockjs.has_iframe = false;
     assert_string_equal(classified(HTTP_GET, SPAN_LIT("/iframe.html"), got), "404");
 }
 
-static void only_the_greeting_is_free_of_the_origin_list(void **state)
+static void the_client_can_be_missing(void **state)
 {
     (void)state;
-    static const char *const urls[] = {"", "/", "/info", "/iframe.html", "/0/s/xhr", "/websocket"};
-    for (size_t i = 0; i < N_OF(urls); i++) {
-        const struct http1_head head = {.method = HTTP_GET};
+    char got[512];
+    rig.sockjs.client = SPAN_NONE;
+    assert_string_equal(classified(HTTP_GET, SPAN_LIT("/sockjs.min.js"), got), "404");
+}
+
+static void urls_are_told_by_how_pages_ask_for_them(void **state)
+{
+    (void)state;
+    static const struct {
+        enum http_method method;
+        const char *url;
+        bool skips_origin, is_embedded;
+    } cases[] = {
+        {HTTP_GET, "", true, false},
+        {HTTP_GET, "/", true, false},
+        {HTTP_GET, "/sockjs.min.js", true, false},
+        {HTTP_GET, "/info", false, false},
+        {HTTP_GET, "/iframe.html", false, true},
+        {HTTP_GET, "/0/s/eventsource", false, true},
+        {HTTP_GET, "/0/s/htmlfile", false, true},
+        {HTTP_GET, "/0/s/jsonp", false, true},
+        {HTTP_POST, "/0/s/jsonp_send", false, false},
+        {HTTP_POST, "/0/s/xhr", false, false},
+        {HTTP_GET, "/0/s/websocket", false, false},
+        {HTTP_GET, "/websocket", false, false},
+    };
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        const struct http1_head head = {.method = cases[i].method};
         const struct http_req req = {.head = &head};
         struct route route;
-        sockjs_dialect.classify(&rig.sockjs, &req, span_str(urls[i]), &route);
-        CHECK(urls[i], route.skips_origin == (i < 2));
+        sockjs_dialect.classify(&rig.sockjs, &req, span_str(cases[i].url), &route);
+        CHECK(cases[i].url, route.skips_origin == cases[i].skips_origin);
+        CHECK(cases[i].url, route.is_embedded == cases[i].is_embedded);
     }
 }
 
@@ -588,8 +649,9 @@ static void the_iframe_page(void **state)
     assert_true(etag[0] == '"' && etag[strlen(etag) - 1] == '"');
     char want[2048];
     (void)snprintf(want, sizeof want,
-                   "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=31536000\r\nExpires: \r\n"
-                   "ETag: %s\r\nContent-Type: text/html; charset=UTF-8\r\n"
+                   "HTTP/1.1 200 OK\r\nETag: %s\r\n"
+                   "Cache-Control: public, max-age=31536000\r\nExpires: \r\n"
+                   "Content-Type: text/html; charset=UTF-8\r\n"
                    "Content-Length: %zu\r\n\r\n%s",
                    etag, sizeof body - 1, body);
     check_without_expires(want);
@@ -598,10 +660,69 @@ static void the_iframe_page(void **state)
                    "GET /echo/iframe.html HTTP/1.1\r\nHost: h\r\nIf-None-Match: %s\r\n\r\n", etag);
     ask(request);
     (void)snprintf(want, sizeof want,
-                   "HTTP/1.1 304 Not Modified\r\nCache-Control: public, max-age=31536000\r\n"
-                   "Expires: \r\nETag: %s\r\n\r\n",
+                   "HTTP/1.1 304 Not Modified\r\nETag: %s\r\n"
+                   "Cache-Control: public, max-age=31536000\r\nExpires: \r\n\r\n",
                    etag);
     check_without_expires(want);
+}
+
+/* Whether the answer to a GET of `path` has `text`. */
+static bool answer_has(const char *path, const char *text)
+{
+    mount_get(&rig, 0, path);
+    return strstr(mount_heard(&rig, 0).ptr, text) != NULL;
+}
+
+static void the_iframe_page_of_a_list_says_who_may_embed_it(void **state)
+{
+    (void)state;
+    static const char *const listed[] = {"same-origin", "null", "https://a.example:8443"};
+    rig.cors = (struct cors_policy){.same_origin = true, .origins = listed, .n_origins = 3};
+    assert_true(answer_has("/iframe.html",
+                           "\r\nCache-Control: no-cache\r\nContent-Security-Policy: "
+                           "frame-ancestors 'self' https://a.example:8443\r\n"));
+    assert_false(answer_has("/iframe.html", "Expires"));
+    rig.cors = (struct cors_policy){.origins = listed + 1, .n_origins = 1};
+    assert_true(answer_has("/iframe.html", "frame-ancestors 'none'\r\n"));
+    rig.cors = (struct cors_policy){.any = true};
+    assert_false(answer_has("/iframe.html", "Content-Security-Policy"));
+}
+
+static void the_iframe_page_loads_the_client_from_below_the_mount(void **state)
+{
+    (void)state;
+    rig.sockjs.script_url = "";
+    rig.sockjs.path = SPAN_LIT("/echo");
+    assert_true(answer_has("/iframe.html", "<script src=\"/echo/sockjs.min.js\"></script>"));
+    rig.sockjs.path = SPAN_NONE; /* a mount at the root */
+    assert_true(answer_has("/iframe.html", "<script src=\"/sockjs.min.js\"></script>"));
+}
+
+static void the_client_is_served_with_a_tag(void **state)
+{
+    (void)state;
+    char etag[64] = "";
+    char text[512];
+    ask("GET /echo/sockjs.min.js HTTP/1.1\r\nHost: h\r\nOrigin: http://a\r\n\r\n");
+    const char *at = strstr(rig.clients[0].io.written, "ETag: ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "ETag: %63s", etag), 1);
+    (void)snprintf(text, sizeof text,
+                   "HTTP/1.1 200 OK\r\nETag: %s\r\nCache-Control: no-cache\r\n"
+                   "X-Content-Type-Options: nosniff\r\n"
+                   "Content-Type: text/javascript; charset=UTF-8\r\n"
+                   "Content-Length: 10\r\n\r\nvar SockJS",
+                   etag);
+    CHECK_HEARD(&rig, 0, text);
+    (void)snprintf(text, sizeof text,
+                   "GET /echo/sockjs.min.js HTTP/1.1\r\nHost: h\r\nIf-None-Match: W/%s\r\n\r\n",
+                   etag);
+    ask(text);
+    (void)snprintf(text, sizeof text,
+                   "HTTP/1.1 304 Not Modified\r\nETag: %s\r\nCache-Control: no-cache\r\n"
+                   "X-Content-Type-Options: nosniff\r\n\r\n",
+                   etag);
+    CHECK_HEARD(&rig, 0, text);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -619,14 +740,18 @@ int main(void)
         TEST(urls_are_told_apart),
         TEST(session_ids_have_a_limit),
         TEST(what_is_off_is_not_found),
-        TEST(the_iframe_is_for_mounts_that_any_page_may_use),
-        TEST(only_the_greeting_is_free_of_the_origin_list),
+        TEST(the_iframe_page_can_be_off),
+        TEST(the_client_can_be_missing),
+        TEST(urls_are_told_by_how_pages_ask_for_them),
         TEST(the_greeting_page),
         TEST(the_info_page),
         TEST(entropy_is_new_each_time),
         TEST(preflights),
         TEST(a_wrong_method_is_told_what_is_allowed),
         TEST(the_iframe_page),
+        TEST(the_iframe_page_of_a_list_says_who_may_embed_it),
+        TEST(the_iframe_page_loads_the_client_from_below_the_mount),
+        TEST(the_client_is_served_with_a_tag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
