@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import test, { after, before, describe } from 'node:test';
 import { browserName, hasBrowser, launchBrowser } from './lib/browser.mjs';
-import { CHOSEN_CASES, TRANSPORTS, makeClient } from './lib/cases.mjs';
+import { CHOSEN_CASES, PAGE_TRANSPORTS, TRANSPORTS, makeClient } from './lib/cases.mjs';
 import { startAll, startBlankOrigin, startConformance } from './lib/server.mjs';
 
 const SOCKJS_FILE = createRequire(import.meta.url).resolve('sockjs-client/dist/sockjs.min.js');
 
 // Any page of the gateway's origin will do; the greeting is the plainest.
 const ORIGINS = [
-  { name: 'same origin', pageUrl: (gateway) => `${gateway.url}/echo/` },
-  { name: 'cross origin', pageUrl: (gateway, other) => `${other.url}/` },
+  { name: 'same origin', pageUrl: (gateway) => `${gateway.url}/echo/`, more: ['htmlfile'] },
+  { name: 'cross origin', pageUrl: (gateway, other) => `${other.url}/`, more: [] },
 ];
 
 if (hasBrowser()) {
@@ -54,7 +54,7 @@ if (hasBrowser()) {
     }
 
     for (const origin of ORIGINS) {
-      for (const transport of TRANSPORTS) {
+      for (const transport of [...TRANSPORTS, ...PAGE_TRANSPORTS, ...origin.more]) {
         for (const one of CHOSEN_CASES) {
           test(`${origin.name}, ${transport}: ${one.name}`, { timeout: 90000 }, async () => {
             const got = await onPage(origin, (page) => runInPage(page, one, [transport]));

@@ -182,7 +182,10 @@ export const CASES = [
   },
 ];
 
-export const TRANSPORTS = ['websocket', 'xhr-streaming', 'xhr-polling'];
+export const TRANSPORTS = ['websocket', 'xhr-streaming', 'eventsource', 'xhr-polling'];
+
+/** Those that only a page has, and that a mount without `*` in its origins does not offer. */
+export const PAGE_TRANSPORTS = ['iframe-eventsource', 'iframe-htmlfile', 'iframe-xhr-polling', 'jsonp-polling'];
 
 /** The asan run looks for memory errors and leaves the bulk out. */
 export const CHOSEN_CASES = CASES.filter((one) => !(one.big && process.env.POSTERN_E2E === 'short'));
