@@ -9,6 +9,7 @@
  *   a C        client C connects                 i T      time passes
  *   b C N ...  N bytes of the fuzzer's           j H F    handler H links; form of its HELLO
  *   c C K S    a request; S: which session id    k H S F  MSG for handle S + 1
+ *              (kinds > and ?: N and N bytes)
  *   d C F      a message on a WebSocket          l H S V  ACCEPT, REJECT, KICK, STATE
  *   e C F      a control frame                   m H F    DONE of the last, of all
  *   f C        FIN                               n H N .. N bytes of the fuzzer's
@@ -77,6 +78,12 @@ static void say_raw(struct edge_rig *r, struct script *s)
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                   \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+enum {
+    MAX_WILD_BYTES = 255
+};
+
 enum request_kind {
     REQUEST_POLL,
     REQUEST_STREAM,
@@ -88,25 +95,39 @@ enum request_kind {
     REQUEST_ACCEPT_WS,
     REQUEST_INFO,
     REQUEST_POLL_OTHER_ORIGIN,
+    REQUEST_EVENTSOURCE,
+    REQUEST_HTMLFILE,
+    REQUEST_JSONP,
+    REQUEST_FORM,
+    REQUEST_WILD_CALLBACK, /* of the fuzzer's bytes */
+    REQUEST_WILD_FORM,     /* likewise */
     N_REQUESTS,
 };
 
 static const struct {
     const char *method;
-    const char *path; /* %c: which session id */
+    const char *path; /* %: which session id */
     const char *fields;
 } requests[N_REQUESTS] = {
-    [REQUEST_POLL] = {"POST", "/e/0/%c/xhr", "Origin: http://a\r\n"},
-    [REQUEST_STREAM] = {"POST", "/e/0/%c/xhr_streaming", ""},
-    [REQUEST_SEND] = {"POST", "/e/0/%c/xhr_send", ""},
-    [REQUEST_SEND_TWO] = {"POST", "/e/0/%c/xhr_send", ""},
-    [REQUEST_SEND_BROKEN] = {"POST", "/e/0/%c/xhr_send", ""},
-    [REQUEST_SOCKJS_WS] = {"GET", "/e/0/%c/websocket", UPGRADE},
+    [REQUEST_POLL] = {"POST", "/e/0/%/xhr", "Origin: http://a\r\n"},
+    [REQUEST_STREAM] = {"POST", "/e/0/%/xhr_streaming", ""},
+    [REQUEST_SEND] = {"POST", "/e/0/%/xhr_send", ""},
+    [REQUEST_SEND_TWO] = {"POST", "/e/0/%/xhr_send", ""},
+    [REQUEST_SEND_BROKEN] = {"POST", "/e/0/%/xhr_send", ""},
+    [REQUEST_SOCKJS_WS] = {"GET", "/e/0/%/websocket", UPGRADE},
     [REQUEST_RAW_WS] = {"GET", "/e/websocket", UPGRADE},
     [REQUEST_ACCEPT_WS] = {"GET", "/r", UPGRADE},
     [REQUEST_INFO] = {"GET", "/e/info", ""},
-    [REQUEST_POLL_OTHER_ORIGIN] = {"POST", "/e/0/%c/xhr", "Origin: http://b\r\n"},
+    [REQUEST_POLL_OTHER_ORIGIN] = {"POST", "/e/0/%/xhr", "Origin: http://b\r\n"},
+    [REQUEST_EVENTSOURCE] = {"GET", "/e/0/%/eventsource", ""},
+    [REQUEST_HTMLFILE] = {"GET", "/e/0/%/htmlfile?callback=cb", ""},
+    [REQUEST_JSONP] = {"GET", "/e/0/%/jsonp?c=cb", "Referer: http://a/\r\n"},
+    [REQUEST_FORM] = {"POST", "/e/0/%/jsonp_send?i=1", FORM "Origin: http://a\r\n"},
+    [REQUEST_WILD_CALLBACK] = {"GET", "/e/0/%/jsonp?", ""},
+    [REQUEST_WILD_FORM] = {"POST", "/e/0/%/jsonp_send", FORM},
 };
+
+_Static_assert(N_REQUESTS <= 16, "take_below has no more");
 
 /* The next tag of this client; false when it has had its share. */
 static bool next_tag(struct edge_client *c, char out[EDGE_TAG_CHARS + 1])
@@ -118,6 +139,20 @@ static bool next_tag(struct edge_client *c, char out[EDGE_TAG_CHARS + 1])
     return true;
 }
 
+/* Bytes of the fuzzer's; in a target only those that can stand there. */
+static void put_wild(struct script *s, bool is_target, char *out)
+{
+    struct span bytes = take_bytes(s);
+    size_t n = 0;
+    for (size_t i = 0; i < bytes.len; i++) {
+        char c = bytes.ptr[i];
+        bool is_sent = is_target ? c > ' ' && c <= '~' && c != '#' : c != '\0';
+        out[n] = c;
+        n += is_sent;
+    }
+    out[n] = '\0';
+}
+
 static void put_body(struct edge_client *c, unsigned kind, char *out, size_t size)
 {
     char one[EDGE_TAG_CHARS + 1];
@@ -127,6 +162,8 @@ static void put_body(struct edge_client *c, unsigned kind, char *out, size_t siz
         (void)snprintf(out, size, "[\"%s\"]", one);
     } else if (kind == REQUEST_SEND_TWO && next_tag(c, one) && next_tag(c, two)) {
         (void)snprintf(out, size, "[\"%s\",\"%s\"]", one, two);
+    } else if (kind == REQUEST_FORM && next_tag(c, one)) {
+        (void)snprintf(out, size, "a=b&d=%%5B%%22%s%%22+%%5D", one);
     } else if (kind == REQUEST_SEND_BROKEN) {
         (void)snprintf(out, size, "[\"x");
     }
@@ -137,9 +174,9 @@ static void ask(struct edge_rig *r, struct script *s)
     struct edge_client *c = edge_connect(r, (int)take_below(s, EDGE_N_CLIENTS));
     unsigned kind = take_below(s, N_REQUESTS);
     char sid = (char)('s' + take_below(s, 3));
-    char path[64];
-    char body[128];
-    char text[512];
+    char path[64 + MAX_WILD_BYTES];
+    char body[128 + MAX_WILD_BYTES];
+    char text[1024];
     bool is_socket = kind >= REQUEST_SOCKJS_WS && kind <= REQUEST_ACCEPT_WS;
     if (is_socket && !c->has_asked && c->speaks == EDGE_HTTP) {
         c->speaks = kind == REQUEST_SOCKJS_WS ? EDGE_SOCKJS : EDGE_RAW;
@@ -148,13 +185,14 @@ static void ask(struct edge_rig *r, struct script *s)
     }
     c->has_asked = true;
     put_body(c, kind, body, sizeof body);
-    /* Only some have a %c. */
     size_t n = 0;
     for (const char *p = requests[kind].path; *p != '\0'; p++) {
         path[n++] = *p == '%' ? sid : *p;
-        p += *p == '%';
     }
     path[n] = '\0';
+    if (kind == REQUEST_WILD_CALLBACK || kind == REQUEST_WILD_FORM) {
+        put_wild(s, kind == REQUEST_WILD_CALLBACK, kind == REQUEST_WILD_CALLBACK ? path + n : body);
+    }
     int len = snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: h\r\n%s", requests[kind].method,
                        path, requests[kind].fields);
     if (!is_socket) {
