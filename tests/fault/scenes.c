@@ -22,6 +22,7 @@ const struct scene scenes[] = {
     {"websocket", USER_WS, STAGE_UNIX, SCENE_WHOLE},
     {"xhr_streaming", USER_STREAM, STAGE_UNIX, SCENE_WHOLE},
     {"xhr", USER_POLL, STAGE_UNIX, SCENE_WHOLE},
+    {"jsonp", USER_JSONP, STAGE_UNIX, SCENE_WHOLE},
     {"raw-tls", USER_RAW, STAGE_TLS, SCENE_WHOLE},
     {"websocket-tls", USER_WS, STAGE_TLS, SCENE_WHOLE},
     {"xhr_streaming-tls", USER_STREAM, STAGE_TLS, SCENE_WHOLE},

@@ -72,12 +72,29 @@ static void send_all(struct user *u, struct line *line, size_t n)
 
 /* -- HTTP ------------------------------------------------------------------------------------- */
 
-static void post(struct user *u, struct line *line, const char *what, struct span body)
+/* What the transports over HTTP differ in. */
+static const struct way {
+    const char *method;
+    const char *receiver;
+    const char *sender;
+    const char *type;   /* field line of what is sent */
+    const char *before; /* of its payload */
+    const char *taken;  /* status */
+} ways[] = {
+    [USER_STREAM] = {"POST", "xhr_streaming", "xhr_send", "", "", "204"},
+    [USER_POLL] = {"POST", "xhr", "xhr_send", "", "", "204"},
+    [USER_JSONP] = {"GET", "jsonp?c=cb", "jsonp_send",
+                    "Content-Type: application/x-www-form-urlencoded\r\n", "d=", "200"},
+};
+
+static void request(struct user *u, struct line *line, const char *method, const char *what,
+                    struct span body)
 {
+    const char *type = body.len != 0 ? ways[u->transport].type : "";
     int n = snprintf(out, HEAD_BYTES,
-                     "POST %s/000/%s/%s HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
-                     "User-Agent: fault\r\nContent-Length: %zu\r\n\r\n",
-                     u->base, u->sid, what, body.len);
+                     "%s %s/000/%s/%s HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+                     "User-Agent: fault\r\n%sContent-Length: %zu\r\n\r\n",
+                     method, u->base, u->sid, what, type, body.len);
     if (body.len != 0) {
         memmove(out + n, body.ptr, body.len);
     }
@@ -103,6 +120,12 @@ static size_t content_length(const struct line *line, size_t head)
     return field != NULL ? strtoul(field + sizeof name - 1, NULL, 10) : 0;
 }
 
+static bool has_answer(const struct line *line)
+{
+    size_t head = head_bytes(line);
+    return head != 0 && line->n_in >= head + content_length(line, head);
+}
+
 /* A request for frames is under way, if need be on a fresh connection. */
 static bool ask(struct user *u)
 {
@@ -112,7 +135,8 @@ static bool ask(struct user *u)
     if (u->down.is_over && !open_line(u, &u->down)) {
         return false;
     }
-    post(u, &u->down, u->transport == USER_POLL ? "xhr" : "xhr_streaming", SPAN_NONE);
+    const struct way *way = &ways[u->transport];
+    request(u, &u->down, way->method, way->receiver, SPAN_NONE);
     u->is_asking = true;
     u->has_head = false;
     return u->fate == USER_LIVES;
@@ -122,6 +146,27 @@ static bool keep(struct user *u, const char *bytes, size_t n, struct span *frame
 {
     memcpy(u->frame, bytes, n);
     *frame = span_of(u->frame, n);
+    return true;
+}
+
+/* The frame in a call of the page's function, quoted once more. */
+static bool keep_call(struct user *u, const char *bytes, size_t n, struct span *frame)
+{
+    struct span call = span_of(bytes, n);
+    struct span head = SPAN_LIT("/**/cb(\"");
+    struct span tail = SPAN_LIT("\");\r\n");
+    bool is_call = span_starts_with(call, head) && n > head.len + tail.len &&
+                   span_eq(span_skip(call, n - tail.len), tail);
+    if (!is_call) {
+        end(u, USER_WRONG, "not a call of the callback");
+        return false;
+    }
+    size_t n_frame = 0;
+    for (size_t i = head.len; i < n - tail.len; i++) {
+        i += bytes[i] == '\\';
+        u->frame[n_frame++] = bytes[i];
+    }
+    *frame = span_of(u->frame, n_frame);
     return true;
 }
 
@@ -140,9 +185,11 @@ static bool poll_take(struct user *u, struct span *frame)
         return false;
     }
     u->is_asking = false;
-    (void)keep(u, u->down.in + head, body != 0 ? body - 1 : 0, frame);
+    const char *bytes = u->down.in + head;
+    bool is_frame = body != 0 && (u->transport == USER_JSONP ? keep_call(u, bytes, body, frame)
+                                                             : keep(u, bytes, body - 1, frame));
     line_consume(&u->down, head + body);
-    return body != 0;
+    return is_frame;
 }
 
 static bool stream_head(struct user *u)
@@ -312,7 +359,8 @@ static bool may_retry(struct user *u)
 static bool next_frame(struct user *u, struct span *frame, const char *note)
 {
     do {
-        bool is_there = u->transport == USER_POLL     ? poll_take(u, frame)
+        bool is_poll = u->transport == USER_POLL || u->transport == USER_JSONP;
+        bool is_there = is_poll                       ? poll_take(u, frame)
                         : u->transport == USER_STREAM ? stream_take(u, frame)
                                                       : ws_take(u, frame);
         if (is_there) {
@@ -411,26 +459,27 @@ static void post_up(struct user *u, struct span body)
     if (u->up.is_over && !open_line(u, &u->up)) {
         return;
     }
-    size_t head = 0;
-    post(u, &u->up, "xhr_send", body);
-    while ((head = head_bytes(&u->up)) == 0 && wait_more(u, "the answer to xhr_send")) {
+    const struct way *way = &ways[u->transport];
+    request(u, &u->up, "POST", way->sender, body);
+    while (!has_answer(&u->up) && wait_more(u, "the answer to what was sent")) {
         if (u->up.is_over) {
-            end(u, USER_ENDED, "xhr_send was not answered");
+            end(u, USER_ENDED, "what was sent was not answered");
         }
     }
-    if (u->fate == USER_LIVES && !has_status(&u->up, "204")) {
-        end(u, USER_ENDED, "xhr_send was refused");
+    if (u->fate == USER_LIVES && !has_status(&u->up, way->taken)) {
+        end(u, USER_ENDED, "what was sent was refused");
     }
     if (u->fate == USER_LIVES) {
-        line_consume(&u->up, head);
+        size_t head = head_bytes(&u->up);
+        line_consume(&u->up, head + content_length(&u->up, head));
     }
 }
 
-/* The array of strings that SockJS sends. */
-static struct span array_of(const char *const *texts, size_t n)
+/* The array of strings that SockJS sends, behind `before`. */
+static struct span array_of(const char *before, const char *const *texts, size_t n)
 {
-    size_t at = OUT_BYTES / 2;
-    size_t from = at;
+    size_t from = OUT_BYTES / 2;
+    size_t at = from + (size_t)sprintf(out + from, "%s", before);
     for (size_t i = 0; i < n; i++) {
         int len = snprintf(out + at, OUT_BYTES - at, "%c\"%s\"", i == 0 ? '[' : ',', texts[i]);
         at += (size_t)len;
@@ -451,9 +500,9 @@ void user_say(struct user *u, const char *const *texts, size_t n)
         }
         send_all(u, &u->down, len);
     } else if (u->transport == USER_WS) {
-        send_all(u, &u->down, put_frame(0, 0x81, array_of(texts, n)));
+        send_all(u, &u->down, put_frame(0, 0x81, array_of("", texts, n)));
     } else {
-        post_up(u, array_of(texts, n));
+        post_up(u, array_of(ways[u->transport].before, texts, n));
     }
 }
 
@@ -463,7 +512,7 @@ void user_say_split(struct user *u, const char *text)
         user_say(u, &text, 1);
         return;
     }
-    struct span all = u->transport == USER_RAW ? span_str(text) : array_of(&text, 1);
+    struct span all = u->transport == USER_RAW ? span_str(text) : array_of("", &text, 1);
     struct span rest = span_skip(all, all.len / 2);
     char copy[HEAD_BYTES];
     size_t n = rest.len < sizeof copy ? rest.len : sizeof copy;

@@ -20,6 +20,7 @@ enum user_transport {
     USER_WS,  /* SockJS from here on */
     USER_STREAM,
     USER_POLL,
+    USER_JSONP,
 };
 
 enum user_fate {
@@ -39,9 +40,9 @@ struct user {
     const char *note; /* what it waited for, or what was wrong */
     char sid[16];
     struct line down;
-    struct line up; /* xhr_send */
+    struct line up; /* xhr_send, jsonp_send */
     bool has_head;  /* STREAM: the head of the present answer was read */
-    bool is_asking; /* STREAM, POLL: a request is under way */
+    bool is_asking; /* STREAM, POLL, JSONP: a request is under way */
     unsigned n_retries;
     unsigned n_lost_links;     /* of the handler when this user came */
     char frame[LINE_IN_BYTES]; /* the last one */

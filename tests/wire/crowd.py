@@ -15,6 +15,7 @@ import re
 import socket
 import struct
 import sys
+import urllib.parse
 
 from peer import OPCODES, WEBSOCKET_ACCEPT, WEBSOCKET_KEY, shown, ws_frame
 
@@ -120,8 +121,8 @@ class Link:
         status, fields = await self.head()
         return status, fields, b"".join([piece async for piece in self.pieces(fields)])
 
-    def ask(self, method, path, body=b""):
-        self.writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+    def ask(self, method, path, body=b"", kind="text/plain"):
+        self.writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
                           f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def close(self, with_reset=False):
@@ -221,20 +222,29 @@ class Session:
 
 
 class Polling(Session):
-    RECEIVER = "xhr"
+    METHOD, RECEIVER = "POST", "xhr"
+    SENDER, TAKEN = "xhr_send", 204
+
+    def frame_of(self, line):
+        """The frame in a line of an answer, or None."""
+        return line
+
+    def ask_to_send(self, link, texts):
+        link.ask("POST", f"{self.path}/{self.SENDER}", json.dumps(texts).encode())
 
     async def receive(self):
         line = b""
         while True:
             self.link = await self.pool.take()
-            self.link.ask("POST", f"{self.path}/{self.RECEIVER}")
+            self.link.ask(self.METHOD, f"{self.path}/{self.RECEIVER}")
             status, fields = await self.link.head()
             if status != 200:
                 raise Fault(f"{self.book.name}: {self.RECEIVER} was answered {status}")
             async for piece in self.link.pieces(fields):
-                *frames, line = (line + piece).split(b"\n")
-                for frame in frames:
-                    self.on_frame(frame.decode())
+                *lines, line = (line + piece).split(b"\n")
+                for frame in map(self.frame_of, (whole.decode() for whole in lines)):
+                    if frame is not None:
+                        self.on_frame(frame)
             if line:
                 raise Fault(f"{self.book.name}: half a frame at an answer's end")
             link, self.link = self.link, None
@@ -242,11 +252,11 @@ class Polling(Session):
 
     async def write(self, texts):
         link = await self.pool.take()
-        asked = {"xhr_send": 204}
+        asked = {self.SENDER: self.TAKEN}
         if random.random() < 0.2:
             link.ask("GET", "/echo/info")  # pipelined in front of it
             asked = {"info": 200, **asked}
-        link.ask("POST", f"{self.path}/xhr_send", json.dumps(texts).encode())
+        self.ask_to_send(link, texts)
         try:
             for what, wanted in asked.items():
                 status, fields, _ = await link.answer()
@@ -260,6 +270,34 @@ class Polling(Session):
 
 class Streaming(Polling):
     RECEIVER = "xhr_streaming"
+
+
+class EventSource(Polling):
+    METHOD, RECEIVER = "GET", "eventsource"
+
+    def frame_of(self, line):
+        return urllib.parse.unquote(line[6:-1]) if line.startswith("data: ") else None
+
+
+class HtmlFile(Polling):
+    METHOD, RECEIVER = "GET", "htmlfile?c=cb"
+
+    def frame_of(self, line):
+        return json.loads(line[2:-2]) if line.startswith("p(") else None
+
+
+class Jsonp(Polling):
+    METHOD, RECEIVER = "GET", "jsonp?c=_jp.a"
+    SENDER, TAKEN = "jsonp_send", 200
+
+    def frame_of(self, line):
+        if not line.startswith("/**/_jp.a(") or not line.endswith(");\r"):
+            raise Fault(f"{self.book.name}: not a call of its own callback: {line[:60]}")
+        return json.loads(line[10:-3])
+
+    def ask_to_send(self, link, texts):
+        body = "d=" + urllib.parse.quote_plus(json.dumps(texts))
+        link.ask("POST", f"{self.path}/jsonp_send", body.encode(), "application/x-www-form-urlencoded")
 
 
 class SockJsWebSocket(Session):
@@ -324,7 +362,7 @@ class RawWebSocket(SockJsWebSocket):
         return text
 
 
-TRANSPORTS = (Polling, Streaming, SockJsWebSocket, RawWebSocket)
+TRANSPORTS = (Polling, Streaming, EventSource, HtmlFile, Jsonp, SockJsWebSocket, RawWebSocket)
 
 
 def sanitizer_report(said):

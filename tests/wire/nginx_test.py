@@ -98,7 +98,8 @@ async def all_users(port):
 
     async def in_turn(number):
         async with turnstile:
-            kind = crowd.TRANSPORTS[1 + number // 10 % 3] if number % 10 == 0 else crowd.Polling
+            others = crowd.TRANSPORTS[1:]
+            kind = others[number // 10 % len(others)] if number % 10 == 0 else crowd.Polling
             return await user(number, kind, port)
     return await asyncio.gather(*(in_turn(number) for number in range(N_USERS)), return_exceptions=True)
 
