@@ -68,12 +68,12 @@ static void callbacks(void **state)
 static void a_coded_callback_may_be_as_long(void **state)
 {
     (void)state;
-    char query[2 + 3 * SCRIPT_CALLBACK_MAX_BYTES + 1] = "c=";
+    char query[2 + 3 * SCRIPT_CALLBACK_MAX_BYTES] = "c=";
     struct script_callback callback;
-    for (int i = 0; i < SCRIPT_CALLBACK_MAX_BYTES; i++) {
-        strcat(query, "%61");
+    for (size_t i = 2; i < sizeof query; i += 3) {
+        memcpy(query + i, "%61", 3);
     }
-    assert_null(script_callback_read(span_str(query), &callback));
+    assert_null(script_callback_read(span_of(query, sizeof query), &callback));
     assert_int_equal(callback.len, SCRIPT_CALLBACK_MAX_BYTES);
     assert_memory_equal(callback.text, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", callback.len);
 }
