@@ -6,6 +6,9 @@
 #include "http/http_octets.h"
 #include "transports/websocket_internal.h"
 
+/* Idle connections are counted in bytes. */
+_Static_assert(sizeof(struct websocket) <= 112, "struct websocket has grown");
+
 static void reap(struct turn_task *task)
 {
     struct websocket *ws = CONTAINER_OF(task, struct websocket, reap);
@@ -13,15 +16,29 @@ static void reap(struct turn_task *task)
     mem_free(ws);
 }
 
+void websocket_move(struct websocket *ws, enum websocket_state to)
+{
+    switch ((enum websocket_state)ws->state) {
+    case WEBSOCKET_OPENING:
+        websocket_drop_opening(ws);
+        break;
+    case WEBSOCKET_OPEN:
+        websocket_drop_late_pong(ws);
+        break;
+    case WEBSOCKET_HALF_CLOSED:
+    case WEBSOCKET_CLOSING:
+        websocket_drop_closing(ws);
+        break;
+    case WEBSOCKET_OVER:
+        ASSERT(false);
+    }
+    ws->state = (uint8_t)to;
+}
+
 void websocket_release(struct websocket *ws)
 {
     websocket_stop_partial(ws);
-    if (ws->state == WEBSOCKET_OPENING) {
-        websocket_drop_opening(ws);
-    } else if (ws->state == WEBSOCKET_CLOSING) {
-        websocket_drop_closing(ws);
-    }
-    ws->state = WEBSOCKET_OVER;
+    websocket_move(ws, WEBSOCKET_OVER);
     ws->octets = NULL;
     turn_schedule(&ws->kit->turn, TURN_REAP, &ws->reap, reap);
 }
@@ -59,9 +76,13 @@ bool websocket_put_frame(struct websocket *ws, enum ws_opcode opcode, struct spa
 static void write_frame(struct carrier *carrier, const struct frame *frame)
 {
     struct websocket *ws = websocket_of(carrier);
-    if (ws->octets != NULL &&
-        !websocket_put_frame(ws, frame->is_text ? WS_TEXT : WS_BINARY, frame->bytes)) {
+    if (ws->octets == NULL) {
+        return;
+    }
+    if (!websocket_put_frame(ws, frame->is_text ? WS_TEXT : WS_BINARY, frame->bytes)) {
         websocket_lose(ws, SPAN_LIT("Out of memory"));
+    } else if (UNLIKELY(ws->state == WEBSOCKET_HALF_CLOSED)) {
+        websocket_stretch_half_close(ws);
     }
 }
 
@@ -110,29 +131,11 @@ static void abort_carrier(struct carrier *carrier)
 
 /* -- in --------------------------------------------------------------------------------------- */
 
-/* Pongs are counted apart: a client that reads slowly what we send it still gets its answer, while
- * one that pings and does not read at all fills no more than the bound. */
-static void answer_ping(struct websocket *ws, struct span payload)
-{
-    size_t queued = buf_len(http_octets_out(ws->octets));
-    if (ws->pong_bytes > queued) {
-        ws->pong_bytes = (uint32_t)queued;
-    }
-    if (ws->state == WEBSOCKET_CLOSING || ws->pong_bytes >= WEBSOCKET_MAX_PONG_BYTES) {
-        return;
-    }
-    if (!websocket_put_frame(ws, WS_PONG, payload)) {
-        websocket_lose(ws, SPAN_LIT("Out of memory"));
-        return;
-    }
-    ws->pong_bytes += (uint32_t)(buf_len(http_octets_out(ws->octets)) - queued);
-}
-
 static void take_control(struct websocket *ws, const struct ws_event *event)
 {
     switch ((unsigned)event->opcode) {
     case WS_PING:
-        answer_ping(ws, event->payload);
+        websocket_answer_ping(ws, event->payload);
         break;
     case WS_PONG:
         if (ws->base.session != NULL) {
@@ -188,15 +191,13 @@ static size_t on_data(void *owner, char *bytes, size_t len)
 
 static void on_eof(void *owner)
 {
-    struct websocket *ws = owner;
-    http_octets_close(ws->octets);
-    websocket_release(ws);
-    websocket_tell_session(ws, DETACH_LOST, 0, SPAN_LIT("Connection ended without a Close frame"));
+    websocket_take_eof(owner);
 }
 
 static void on_drained(void *owner)
 {
     struct websocket *ws = owner;
+    websocket_send_late_pong(ws);
     if (ws->base.session != NULL) {
         session_flushed(ws->base.session);
     }

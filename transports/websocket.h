@@ -11,7 +11,13 @@
 #include "core/transport.h"
 
 enum {
-    WEBSOCKET_CLOSE_TIMEOUT_MS = 5000,  /* how long a peer may take to answer our Close */
+    WEBSOCKET_CLOSE_TIMEOUT_MS = 5000, /* how long a peer may take to answer our Close */
+    /* A peer that has ended its side without a Close may still read what its messages cause: until
+     * nothing was sent for so long, at most for the other; then Close 1002. For its session the end
+     * is 1006 (RFC 6455 7.1.5), then or as soon as it turns out that the peer is gone altogether.
+     */
+    WEBSOCKET_EOF_QUIET_MS = 1000,
+    WEBSOCKET_EOF_MAX_MS = 5000,
     WEBSOCKET_MAX_PONG_BYTES = 8 << 10, /* pongs waiting for a peer that pings and does not read */
 };
 

@@ -3,10 +3,11 @@
 #include "http/http_octets.h"
 #include "transports/websocket_internal.h"
 
-/* Exists only while the closing handshake runs, so that an open WebSocket does not pay for it. */
+/* Exists only while an end is on its way, so that an open WebSocket does not pay for it. */
 struct closing {
     struct websocket *ws;
     struct timer timer;
+    uint64_t due_ms; /* HALF_CLOSED: the latest end */
 };
 
 void websocket_drop_closing(struct websocket *ws)
@@ -36,6 +37,23 @@ static void close_with(struct websocket *ws, unsigned code, struct span reason)
     websocket_end_stream(ws);
 }
 
+/* Enters CLOSING or HALF_CLOSED. False: out of memory. */
+static bool start_end(struct websocket *ws, enum websocket_state to,
+                      void (*on_timeout)(struct timer *timer), uint32_t timeout_ms)
+{
+    struct closing *closing = MEM_NEW(struct closing);
+    if (closing == NULL) {
+        ws->kit->counters.out_of_memory++;
+        return false;
+    }
+    websocket_move(ws, to);
+    closing->ws = ws;
+    ws->closing = closing;
+    timer_init(&closing->timer, on_timeout);
+    timer_arm(&ws->kit->timers, &closing->timer, ws->kit->now_ms + timeout_ms);
+    return true;
+}
+
 static void on_close_timeout(struct timer *timer)
 {
     websocket_end_stream(CONTAINER_OF(timer, struct closing, timer)->ws);
@@ -48,17 +66,9 @@ static void start_closing(struct websocket *ws, unsigned code, struct span reaso
     put_close(ws, code, reason);
     websocket_pause(&ws->base, false); /* a paused one must still read the peer's Close */
     websocket_stop_partial(ws);
-    struct closing *closing = MEM_NEW(struct closing);
-    if (closing == NULL) {
-        ws->kit->counters.out_of_memory++;
+    if (!start_end(ws, WEBSOCKET_CLOSING, on_close_timeout, WEBSOCKET_CLOSE_TIMEOUT_MS)) {
         websocket_end_stream(ws);
-        return;
     }
-    closing->ws = ws;
-    ws->closing = closing;
-    ws->state = WEBSOCKET_CLOSING;
-    timer_init(&closing->timer, on_close_timeout);
-    timer_arm(&ws->kit->timers, &closing->timer, ws->kit->now_ms + WEBSOCKET_CLOSE_TIMEOUT_MS);
 }
 
 void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned code,
@@ -69,13 +79,14 @@ void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned cod
         websocket_refuse(ws, code, reason);
         return;
     }
-    if (ws->state != WEBSOCKET_OPEN) {
-        return;
-    }
     if (why != FINISH_BYE || !ws_close_code_is_valid(code)) {
         code = code == 1006 ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL;
     }
-    start_closing(ws, code, reason);
+    if (ws->state == WEBSOCKET_OPEN) {
+        start_closing(ws, code, reason);
+    } else if (ws->state == WEBSOCKET_HALF_CLOSED) {
+        close_with(ws, code, reason); /* no Close can come back */
+    }
 }
 
 void websocket_fail(struct websocket *ws, unsigned code, const char *why)
@@ -99,4 +110,60 @@ void websocket_take_close(struct websocket *ws, const struct ws_event *event)
     }
     close_with(ws, event->close_code, SPAN_NONE); /* its code goes back to it */
     websocket_tell_session(ws, DETACH_BYE, event->close_code, event->close_reason);
+}
+
+/* -- a FIN without a Close -------------------------------------------------------------------- */
+
+static const char eof_reason[] = "Connection ended without a Close frame";
+
+static void end_half_closed(struct websocket *ws)
+{
+    close_with(ws, WS_CLOSE_PROTOCOL_ERROR, span_str(eof_reason));
+    websocket_tell_session(ws, DETACH_LOST, 0, span_str(eof_reason));
+}
+
+static void arm_half_closed(struct websocket *ws)
+{
+    uint64_t quiet_ms = ws->kit->now_ms + WEBSOCKET_EOF_QUIET_MS;
+    uint64_t due_ms = ws->closing->due_ms;
+    timer_arm(&ws->kit->timers, &ws->closing->timer, quiet_ms < due_ms ? quiet_ms : due_ms);
+}
+
+static void on_half_closed_timeout(struct timer *timer)
+{
+    struct closing *closing = CONTAINER_OF(timer, struct closing, timer);
+    struct websocket *ws = closing->ws;
+    if (ws->kit->now_ms < closing->due_ms && !http_octets_is_drained(ws->octets)) {
+        arm_half_closed(ws); /* it reads slowly, and what is queued behind that is its own too */
+    } else {
+        end_half_closed(ws);
+    }
+}
+
+void websocket_stretch_half_close(struct websocket *ws)
+{
+    arm_half_closed(ws);
+}
+
+void websocket_take_eof(struct websocket *ws)
+{
+    if (ws->state == WEBSOCKET_CLOSING) {
+        websocket_end_stream(ws);
+        return;
+    }
+    websocket_send_late_pong(ws);
+    if (ws->state == WEBSOCKET_OVER) {
+        return; /* no memory for that */
+    }
+    websocket_drop_partial(ws); /* it will never be whole */
+    if (!start_end(ws, WEBSOCKET_HALF_CLOSED, on_half_closed_timeout, WEBSOCKET_EOF_QUIET_MS)) {
+        end_half_closed(ws);
+        return;
+    }
+    ws->closing->due_ms = ws->kit->now_ms + WEBSOCKET_EOF_MAX_MS;
+    /* Who has closed its socket altogether answers this by a reset: then nobody reads any more, and
+     * the session need not wait to hear so. */
+    if (!websocket_put_frame(ws, WS_PING, SPAN_NONE)) {
+        websocket_lose(ws, SPAN_LIT("Out of memory"));
+    }
 }

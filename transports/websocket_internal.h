@@ -3,8 +3,9 @@
  *
  *   websocket_open.c     the handshake, up to the carrier's birth
  *   websocket.c          the carrier: frames out, octets in, and the memory's end
- *   websocket_message.c  the way in of data: pieces become messages of the session, under a
- * deadline websocket_close.c    every end that says a Close, and the closing handshake
+ *   websocket_message.c  data on the way in: pieces become messages, under a deadline
+ *   websocket_pong.c     pings answered, now or when there is room
+ *   websocket_close.c    every end that says a Close, the closing handshake, a FIN without it
  */
 #ifndef POSTERN_TRANSPORTS_WEBSOCKET_INTERNAL_H
 #define POSTERN_TRANSPORTS_WEBSOCKET_INTERNAL_H
@@ -19,18 +20,22 @@
 struct closing;
 struct http_octets;
 struct http_req;
+struct late_pong;
 struct opening;
 struct partial;
 
 /*
  *   OPENING --ACCEPT--> OPEN --our Close--> CLOSING --the peer's Close, or time over--> OVER
- *       \__ refused _____ | __ the peer's Close, a defect, the connection lost ________/
+ *       |                | \--the peer's FIN--> HALF_CLOSED --all was said, or time over--/
+ *       \__ refused _____|___ the peer's Close, a defect, the connection lost ___________/
  */
 enum websocket_state {
-    WEBSOCKET_OPENING, /* the handshake's answer waits for the handler: `opening` is there */
-    WEBSOCKET_OPEN,
-    WEBSOCKET_CLOSING, /* our Close is out, the peer's is awaited: `closing` is there */
-    WEBSOCKET_OVER,    /* the stream is given back; memory goes at the turn's end */
+    WEBSOCKET_OPENING,     /* the handshake's answer waits for the handler: `opening` is there */
+    WEBSOCKET_OPEN,        /* `late_pong` may be there */
+    WEBSOCKET_HALF_CLOSED, /* the peer's FIN came without a Close: what its messages cause still
+                            * goes out; `closing` is there */
+    WEBSOCKET_CLOSING,     /* our Close is out, the peer's is awaited: `closing` is there */
+    WEBSOCKET_OVER,        /* the stream is given back; memory goes at the turn's end */
 };
 
 struct websocket {
@@ -43,6 +48,7 @@ struct websocket {
     struct partial *partial; /* of what the peer has begun and not finished; else NULL */
     union {                  /* what only one state has */
         struct opening *opening;
+        struct late_pong *late_pong;
         struct closing *closing;
     };
     uint32_t pong_bytes; /* of the unsent output, at most so much is pongs */
@@ -64,6 +70,8 @@ extern const struct octets_ops websocket_stream_ops;
 bool websocket_put_frame(struct websocket *ws, enum ws_opcode opcode, struct span payload);
 /* transport_ops.pause. */
 void websocket_pause(struct carrier *carrier, bool is_paused);
+/* Leaves a state and frees what only it had. */
+void websocket_move(struct websocket *ws, enum websocket_state to);
 /* The stream is closed or gone: memory goes at the turn's end. */
 void websocket_release(struct websocket *ws);
 /* Lets go of the session, if there is one still, and tells it why. */
@@ -97,8 +105,20 @@ void websocket_lose(struct websocket *ws, struct span reason);
 /* transport_ops.finish. */
 void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned code,
                       struct span reason);
-/* CLOSING: frees what the closing handshake holds. */
+/* The peer's FIN has come without a Close before it. */
+void websocket_take_eof(struct websocket *ws);
+/* HALF_CLOSED: something was sent, so more may follow. */
+void websocket_stretch_half_close(struct websocket *ws);
+/* HALF_CLOSED, CLOSING: frees what the end holds. */
 void websocket_drop_closing(struct websocket *ws);
+
+/* -- websocket_pong.c ------------------------------------------------------------------------- */
+
+void websocket_answer_ping(struct websocket *ws, struct span payload);
+/* The output is empty. */
+void websocket_send_late_pong(struct websocket *ws);
+/* OPEN: frees the ping that was not answered, if there is one. */
+void websocket_drop_late_pong(struct websocket *ws);
 
 /* -- websocket_open.c ------------------------------------------------------------------------- */
 

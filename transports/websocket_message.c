@@ -104,7 +104,7 @@ static struct partial *need_partial(struct websocket *ws)
 
 void websocket_note_partial(struct websocket *ws, bool is_partial, bool is_new)
 {
-    if (!is_partial || ws->state == WEBSOCKET_CLOSING) {
+    if (!is_partial || ws->state != WEBSOCKET_OPEN) {
         websocket_drop_partial(ws);
         return;
     }

@@ -17,7 +17,8 @@ struct octets_ops {
     size_t (*on_data)(void *owner, char *bytes, size_t len);
     /* The peer ended its sending side, after all its bytes were delivered. Writing still works. */
     void (*on_eof)(void *owner);
-    /* The output is empty again after the room had been asked for and was 0. */
+    /* The output is empty again after the room had been asked for and was 0, or after it had been
+     * asked whether all has left. */
     void (*on_drained)(void *owner);
     /* Reset, error or write timeout. The stream is closed already; the owner must forget it. */
     void (*on_gone)(void *owner, enum err why);

@@ -28,6 +28,11 @@ size_t http_octets_room(struct http_octets *octets)
     return conn_room(conn_of(octets));
 }
 
+bool http_octets_is_drained(struct http_octets *octets)
+{
+    return conn_is_drained(conn_of(octets));
+}
+
 void http_octets_pause(struct http_octets *octets)
 {
     conn_pause(conn_of(octets));

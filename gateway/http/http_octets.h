@@ -6,6 +6,7 @@
 #ifndef POSTERN_HTTP_HTTP_OCTETS_H
 #define POSTERN_HTTP_HTTP_OCTETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -20,6 +21,8 @@ struct buf *http_octets_out(struct http_octets *octets);
 void http_octets_wrote(struct http_octets *octets);
 /* Bytes that should still be added; 0 arms on_drained. */
 size_t http_octets_room(struct http_octets *octets);
+/* Whether nothing waits to be sent; if something does, arms on_drained. */
+bool http_octets_is_drained(struct http_octets *octets);
 void http_octets_pause(struct http_octets *octets);
 void http_octets_resume(struct http_octets *octets);
 /* After what is queued: FIN, bounded drain. The owner is not called any more. */

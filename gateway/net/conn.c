@@ -27,7 +27,7 @@ enum {
     WATCH_NONE = 0,
     WATCH_READ = 1,
     WATCH_WRITE = 2,
-    WATCH_HANGUP = 4, /* paused: only a reset or hang-up, edge-triggered */
+    WATCH_HANGUP = 4, /* paused, or behind a FIN: only a reset or hang-up, edge-triggered */
 };
 
 /* -- watching the descriptor ------------------------------------------------------------------ */
@@ -39,15 +39,18 @@ static struct kit *kit_of(const struct conn *conn)
     return loop_kit(conn->loop);
 }
 
+static bool is_reading(const struct conn *conn)
+{
+    return conn->state == OPEN && !conn->is_paused && !conn->is_eof;
+}
+
 /* Arms the event for what the state needs. Returns false when the kernel refuses. */
 static bool watch(struct conn *conn)
 {
     uint8_t want = WATCH_NONE;
     if (conn->state != DEAD) {
-        bool reads = conn->state == DRAINING || (conn->state == OPEN && !conn->is_paused);
-        if (!conn->is_eof) {
-            want |= reads ? WATCH_READ : WATCH_HANGUP;
-        }
+        bool reads = conn->state == DRAINING || is_reading(conn);
+        want |= reads ? WATCH_READ : WATCH_HANGUP;
         bool has_output = buf_len(&conn->out) != 0 || (conn->io_wants_write && reads);
         if (has_output && conn->state != DRAINING) {
             want |= WATCH_WRITE;
@@ -272,11 +275,6 @@ static void discard(struct conn *conn)
     if (n <= 0 || conn->n_drained >= CONN_DRAIN_BYTES) {
         die(conn);
     }
-}
-
-static bool is_reading(const struct conn *conn)
-{
-    return conn->state == OPEN && !conn->is_paused && !conn->is_eof;
 }
 
 static bool has_pending(const struct conn *conn)

@@ -154,7 +154,7 @@ size_t conn_room(struct conn *conn);
 /* Whether nothing waits to be sent; if something does, arms on_drained. */
 bool conn_is_drained(struct conn *conn);
 
-/* While paused on_data is not called; a reset still gives on_gone. */
+/* While paused on_data is not called; a reset still gives on_gone, as it does behind on_eof. */
 void conn_pause(struct conn *conn);
 /* As conn_pause for the rest of this turn, but without asking the kernel, for who will have
  * detached the connection by then; who has not must call conn_pause or conn_resume. */

@@ -45,7 +45,8 @@ enum ws_close_code {
 enum {
     WS_MAX_CONTROL_PAYLOAD = 125,
     WS_MAX_LOOKAHEAD = 14 + WS_MAX_CONTROL_PAYLOAD,
-    WS_MAX_HEAD_BYTES = 10, /* of a frame that we send (unmasked) */
+    WS_MAX_HEAD_BYTES = 10,  /* of a frame that we send (unmasked) */
+    WS_LEAST_HEAD_BYTES = 2, /* likewise: of every control frame */
     WS_MAX_CLOSE_REASON = 123,
 };
 

@@ -1078,6 +1078,18 @@ static void fin_comes_behind_the_data(void **state)
     stays_calm(); /* half-closed and idle */
 }
 
+/* Whoever still writes to a peer that has closed altogether must hear that nobody reads. */
+static void a_reset_behind_a_fin_is_noticed(void **state)
+{
+    (void)state;
+    close_peer();
+    stays_calm();
+    heard(&pair.tap, "eof ");
+    assert_int_equal(conn_write(pair.conn, SPAN_LIT("?")), ERR_OK);
+    stays_calm();
+    heard(&pair.tap, "gone(io) ");
+}
+
 static void fin_while_paused_waits_for_the_data(void **state)
 {
     (void)state;
@@ -1299,6 +1311,7 @@ int main(void)
         SCRIPTED(a_failure_inside_an_owner_is_told_at_the_turns_end),
         ON_TCP(plain_io_reads_and_writes),
         ON_TCP(fin_comes_behind_the_data),
+        ON_TCP(a_reset_behind_a_fin_is_noticed),
         ON_TCP(fin_while_paused_waits_for_the_data),
         ON_TCP(unread_bytes_while_paused_do_not_spin),
         ON_TCP(a_reset_is_noticed),

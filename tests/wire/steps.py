@@ -303,7 +303,7 @@ class Runner:
         kind = words.pop(0)
         rest = " ".join(words)
         if kind == "binary":
-            payload = bytes.fromhex(rest)
+            payload = bytes.fromhex(self.expand(rest))
         elif kind == "close" and rest:
             code, _, reason = rest.partition(" ")
             payload = int(code).to_bytes(2, "big") + self.data(reason)
@@ -325,7 +325,7 @@ class Runner:
             if reason:
                 self.compare("close reason", reason, payload[2:])
         elif kind == "binary":
-            if payload != bytes.fromhex(rest):
+            if payload != bytes.fromhex(self.expand(rest)):
                 raise Mismatch(f"expected: {rest}\n  got: {payload.hex()}")
         else:
             self.compare("payload", rest, payload)
