@@ -848,6 +848,51 @@ static void tiny_fragments_hold_at_most_twice_their_bytes(void **state)
     }
 }
 
+/* However much a head declares, only what has come is held. */
+static void a_declared_length_holds_nothing(void **state)
+{
+    (void)state;
+    connect_raw(0);
+    size_t before = heap_bytes();
+    say_bytes("\x82\xff\0\0\0\0\0\x01\x11\x70\0\0\0\0x", 15); /* 70000 bytes, one of them */
+    CHECK("held", heap_bytes() - before <= 2 * 15 + 4096);
+    must_live();
+}
+
+/* The limit is judged where a head passes it, also while a message is on its way. */
+static void the_limit_does_not_wait_for_the_message(void **state)
+{
+    (void)state;
+    static const char zeros[60000];
+    connect_raw(0);
+    say_frame(0, WS_BINARY, span_of(zeros, sizeof zeros));
+    HEARD(0, "");
+    mount_say(&rig, 0, SPAN_LIT("\x80\xfe\x27\x11")); /* 10001 more */
+    HEARD(0, "close(1009 the message is over the limit)");
+    assert_true(has_ended(0));
+    TOLD("<closed 1009 the message is over the limit>");
+}
+
+static void a_peer_that_never_reads_is_bounded(void **state)
+{
+    (void)state;
+    static char text[10001];
+    const struct message message = {span_of(text, sizeof text - 1), true};
+    memset(text, 'x', sizeof text - 1);
+    connect_raw(0);
+    size_t before = heap_bytes();
+    rig.clients[0].io.write_room = 0;
+    enum err e = ERR_OK;
+    for (int i = 0; i < 10000 && e == ERR_OK; i++) {
+        e = session_send(rig.sessions[0], &message);
+        rig_turn(&rig.rig);
+    }
+    assert_int_equal(e, ERR_LIMIT);
+    /* The queue, at twice its bytes while it grows, and the connection's output likewise. */
+    assert_true(heap_bytes() - before < 2 * ((1 << 20) + CONN_HIGH_WATER_BYTES + sizeof text));
+    CHECK_RECORD(&rig.uplinks[0].record, "<unwritable> <closed 1008 Slow consumer>");
+}
+
 /* Others are served between two reads of one who sends without end. */
 static void a_flood_has_its_share_of_a_turn(void **state)
 {
@@ -912,6 +957,9 @@ int main(void)
         TEST(a_deadline_that_comes_behind_the_end),
         TEST(a_peer_that_sends_a_large_message_needs_no_pong),
         TEST(tiny_fragments_hold_at_most_twice_their_bytes),
+        TEST(a_declared_length_holds_nothing),
+        TEST(the_limit_does_not_wait_for_the_message),
+        TEST(a_peer_that_never_reads_is_bounded),
         TEST(a_flood_has_its_share_of_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
