@@ -126,11 +126,10 @@ static void play_deserter(const struct scene *scene, struct stage *stage)
     }
 }
 
-/* Lets the handler decide, where that can be; leaves by itself. */
+/* Lets the handler decide; leaves by itself. */
 static void play_visitor(const struct scene *scene, struct stage *stage)
 {
-    const char *base = scene->transport == USER_RAW ? "/s" : "/wait";
-    user_open(&visitor, stage, scene->transport, scene->door, base);
+    user_open(&visitor, stage, scene->transport, scene->door, "/wait");
     echo(&visitor, "hello");
     user_leave(&visitor);
 }

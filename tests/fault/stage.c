@@ -97,7 +97,8 @@ static const char config_text[] =
     " \"log\": {\"level\": \"error\"}, \"mounts\": [\n"
     "  {\"path\": \"/s\", \"origins\": [\"*\"], \"cookie\": true, \"dialects\": [\"sockjs\", "
     "\"raw\"]},\n"
-    "  {\"path\": \"/wait\", \"origins\": [\"*\"], \"accept\": \"handler\"}]}";
+    "  {\"path\": \"/wait\", \"origins\": [\"*\"], \"accept\": \"handler\", "
+    "\"subprotocols\": [\"test\"]}]}";
 
 static enum err load_config(struct stage *s)
 {

@@ -314,7 +314,7 @@ static void ws_upgrade(struct user *u)
                      "GET %s%s/websocket HTTP/1.1\r\nHost: localhost\r\n"
                      "Origin: http://localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                     "User-Agent: fault\r\n\r\n",
+                     "Sec-WebSocket-Protocol: other, test\r\nUser-Agent: fault\r\n\r\n",
                      u->base, u->transport == USER_WS ? "/000/ws" : "");
     send_all(u, &u->down, (size_t)n);
     size_t head = 0;
