@@ -122,8 +122,11 @@ static enum err take_text(struct hixie76_parser *parser, uint64_t max_bytes, str
     /* No valid UTF-8 has a byte 0xFF in it. */
     size_t n = span_find(in, HIXIE76_TEXT_END);
     bool is_last = n != in.len;
-    if (n > max_bytes - parser->message_bytes) {
-        return refuse(fault, WS_CLOSE_TOO_BIG, "the message is over the limit");
+    uint64_t room = max_bytes - parser->message_bytes;
+    bool is_too_big = n > room;
+    if (is_too_big) { /* which fault it is must not depend on the cut: the first one in the text */
+        n = (size_t)room;
+        is_last = false;
     }
     *event = (struct hixie76_event){.type = HIXIE76_EVENT_TEXT,
                                     .is_first = parser->message_bytes == 0,
@@ -133,6 +136,9 @@ static enum err take_text(struct hixie76_parser *parser, uint64_t max_bytes, str
     parser->utf8 = utf8_feed(parser->utf8, event->payload);
     if (parser->utf8 == UTF8_REJECT || (is_last && parser->utf8 != UTF8_ACCEPT)) {
         return refuse(fault, WS_CLOSE_INVALID_DATA, "a text message is not UTF-8");
+    }
+    if (is_too_big) {
+        return refuse(fault, WS_CLOSE_TOO_BIG, "the message is over the limit");
     }
     if (is_last) {
         parser->state = BETWEEN_FRAMES;

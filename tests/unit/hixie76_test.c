@@ -172,6 +172,10 @@ static void frames(void **state)
          SPAN_LIT_INIT("\000"
                        "123456789012345678901"),
          TOO_BIG},
+        {"not UTF-8, then one byte longer", SPAN_LIT_INIT("\0\xe4x23456789012345678901\xff"),
+         NOT_UTF8},
+        {"one byte longer, then not UTF-8", SPAN_LIT_INIT("\0x2345678901234567890\xc3\xe4\xff"),
+         TOO_BIG},
         {"close", SPAN_LIT_INIT("\xff\0"), "close"},
         {"what follows a close is nothing", SPAN_LIT_INIT("\xff\0\0late\xff\x81\xff"), "close"},
         {"text, then close", SPAN_LIT_INIT("\0a\xff\xff\0"), "[a] close"},
