@@ -256,6 +256,15 @@ static bool dispatch(struct http_conn *hc, struct http_req *req)
     return true;
 }
 
+/* Some of it is there. */
+static void begin_head(struct http_conn *hc)
+{
+    if (hc->input == INPUT_IDLE) {
+        hc->input = INPUT_HEAD;
+        set_deadline(hc, hc->server->opts.head_timeout_ms);
+    }
+}
+
 /* Parses a head at the start of `in` and dispatches it. Returns the bytes used, 0 = more are
  * needed. */
 static size_t take_head(struct http_conn *hc, struct span in)
@@ -267,10 +276,7 @@ static size_t take_head(struct http_conn *hc, struct span in)
     enum err e =
         http1_request_parse(in, &server->opts.limits, &hc->scanned, head, &head_bytes, &fault);
     if (e == ERR_AGAIN) {
-        if (hc->input == INPUT_IDLE) {
-            hc->input = INPUT_HEAD;
-            set_deadline(hc, server->opts.head_timeout_ms);
-        }
+        begin_head(hc);
         return 0;
     }
     struct http_req req = {.head = head,
@@ -288,6 +294,36 @@ static size_t take_head(struct http_conn *hc, struct span in)
         return in.len;
     }
     return dispatch(hc, &req) ? head_bytes : 0;
+}
+
+/* -- another protocol ------------------------------------------------------------------------- */
+
+/* Whether the first bytes of the connection are, or may become, the preface's request. */
+static bool may_be_preface(struct http_conn *hc, struct span in)
+{
+    if (hc->preface == NULL) {
+        return false;
+    }
+    struct span request = hc->preface->request;
+    size_t n = in.len < request.len ? in.len : request.len;
+    if (memcmp(in.ptr, request.ptr, n) != 0) {
+        hc->preface = NULL;
+    }
+    return hc->preface != NULL;
+}
+
+/* Returns the bytes used, 0 = more are needed. */
+static size_t take_preface(struct http_conn *hc, struct span in)
+{
+    if (in.len < hc->preface->request.len) {
+        begin_head(hc);
+        return 0;
+    }
+    if (conn_write(hc->conn, hc->preface->answer) != ERR_OK) {
+        kit_of(hc)->counters.out_of_memory++;
+    }
+    close_politely(hc);
+    return in.len;
 }
 
 /* -- connection ------------------------------------------------------------------------------- */
@@ -330,7 +366,7 @@ static size_t on_data(void *owner, char *bytes, size_t len)
         if (hc->input == INPUT_IDLE && conn_room(hc->conn) == 0) {
             wait_for_room(hc);
         } else if (hc->input == INPUT_IDLE || hc->input == INPUT_HEAD) {
-            n = take_head(hc, rest);
+            n = may_be_preface(hc, rest) ? take_preface(hc, rest) : take_head(hc, rest);
         } else if (hc->input == INPUT_BODY || hc->input == INPUT_DRAIN) {
             n = take_body(hc, rest);
         } else if (rest.len > HTTP_PIPELINE_BYTES) {
@@ -468,6 +504,12 @@ static void on_deadline(struct timer *timer)
 
 enum err http_conn_create(struct http_server *server, struct conn *conn)
 {
+    return http_conn_create_with_preface(server, conn, NULL);
+}
+
+enum err http_conn_create_with_preface(struct http_server *server, struct conn *conn,
+                                       const struct http_preface *preface)
+{
     struct http_conn *hc = mem_pool_get(&server->pool);
     if (hc == NULL) {
         server->kit->counters.out_of_memory++;
@@ -476,6 +518,7 @@ enum err http_conn_create(struct http_server *server, struct conn *conn)
     }
     hc->server = server;
     hc->conn = conn;
+    hc->preface = preface;
     timer_init(&hc->timer, on_deadline);
     buf_init(&hc->content, 1);
     reset_request(hc);

@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/span.h"
 #include "wire/http1_head.h"
 
 struct conn;
@@ -39,6 +40,14 @@ struct http_opts {
     uint32_t body_timeout_ms;      /* plus bytes / min_rate; default 25000 */
     uint32_t keepalive_timeout_ms; /* between requests; default 75000 */
     uint32_t min_rate_bytes_per_s; /* default 4096 */
+};
+
+/* A request of another protocol that may stand at the very start of a connection, and its one
+ * answer, after which the connection closes: Flash players ask so for a policy (docs/CONFIG.md).
+ * Both outlive the connection. `request` begins with a byte that no HTTP method has. */
+struct http_preface {
+    struct span request;
+    struct span answer;
 };
 
 /* What all connections of a worker share. */
@@ -67,5 +76,10 @@ void http_server_fini(struct http_server *server);
 
 /* Serves `conn`, new or adopted, which it owns from now on, also when this fails. */
 enum err http_conn_create(struct http_server *server, struct conn *conn) MUST_CHECK;
+/* Likewise; where the first bytes are exactly `preface->request`, it gets that answer. They have
+ * the deadline of a head; whatever differs from them is read as HTTP from its first byte on. NULL:
+ * as above. */
+enum err http_conn_create_with_preface(struct http_server *server, struct conn *conn,
+                                       const struct http_preface *preface) MUST_CHECK;
 
 #endif

@@ -35,6 +35,7 @@ struct http_conn {
     struct conn *conn;
     struct timer timer;    /* the deadline of the input phase */
     struct turn_task task; /* at the turn's end: moving; freeing */
+    const struct http_preface *preface; /* until the first bytes show that they are not it */
     const struct http_watch *watch;
     void *watch_ctx;
     http_body_fn *on_body;

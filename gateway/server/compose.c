@@ -6,6 +6,7 @@
 #include "dialect/sockjs.h"
 #include "server/assets.h"
 #include "server/config.h"
+#include "server/flash_policy.h"
 #include "transports/eventsource.h"
 #include "transports/htmlfile.h"
 #include "transports/jsonp.h"
@@ -126,7 +127,9 @@ enum err compose_create(const struct config *config, struct composed **out)
     c->config = config;
     c->mounts = mem_new(n, sizeof *c->mounts);
     c->sockjs = mem_new(n, sizeof *c->sockjs);
-    if (c->mounts == NULL || c->sockjs == NULL) {
+    buf_init(&c->flash_policy, FLASH_POLICY_MAX_BYTES);
+    if (c->mounts == NULL || c->sockjs == NULL ||
+        (config->flash_listen.n != 0 && flash_policy_put(config, &c->flash_policy) != ERR_OK)) {
         compose_destroy(c);
         return ERR_NOMEM;
     }
@@ -157,6 +160,7 @@ enum err compose_create(const struct config *config, struct composed **out)
         .pending_bytes = config->handlers_pending_bytes,
         .write_timeout_ms = (uint32_t)config->handlers_timeout_ms,
     };
+    c->flash = (struct http_preface){FLASH_POLICY_REQUEST, buf_span(&c->flash_policy)};
     *out = c;
     return ERR_OK;
 }
@@ -165,5 +169,6 @@ void compose_destroy(struct composed *composed)
 {
     mem_free(composed->mounts);
     mem_free(composed->sockjs);
+    buf_fini(&composed->flash_policy);
     mem_free(composed);
 }

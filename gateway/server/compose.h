@@ -22,6 +22,8 @@ struct composed {
     struct http_opts http;
     struct binds_opts binds;
     uint32_t write_timeout_ms;
+    struct buf flash_policy;
+    struct http_preface flash; /* of the connections of flash.listen */
 };
 
 /* `config` must outlive it. ERR_NOMEM. */

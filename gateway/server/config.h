@@ -87,9 +87,15 @@ struct config {
     struct config_strings tls_listen; /* addresses that speak TLS; needs cert and key */
     char *tls_cert;                   /* PEM file with the chain; "" = none */
     char *tls_key;                    /* PEM file */
-    unsigned workers;                 /* threads, 1 to CONFIG_MAX_WORKERS */
-    enum log_level log_level;         /* "log.level" */
-    uint64_t drain_ms;                /* on SIGTERM sessions are told and given so long */
+
+    /* "flash": listeners that answer the policy requests of Flash players as well */
+    struct config_strings flash_listen;  /* addresses; needs domains */
+    struct config_strings flash_domains; /* "*", "a.example", "*.a.example" */
+    struct config_strings flash_ports;   /* "*", "80", "8000-8099"; empty = those listened on */
+
+    unsigned workers;         /* threads, 1 to CONFIG_MAX_WORKERS */
+    enum log_level log_level; /* "log.level" */
+    uint64_t drain_ms;        /* on SIGTERM sessions are told and given so long */
 
     /* "handlers": the unix socket that backend handlers connect to */
     char *handlers_socket;           /* at most 107 bytes; never NULL after a load */

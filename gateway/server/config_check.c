@@ -12,6 +12,7 @@
 
 #include "server/config_loader.h"
 #include "server/config_value.h"
+#include "server/flash_policy.h"
 
 enum {
     LABEL_BYTES = 64
@@ -268,6 +269,32 @@ static void check_tls(struct config_loader *ld)
     }
 }
 
+static void check_flash(struct config_loader *ld)
+{
+    const struct config *config = ld->config;
+    const struct jsonc_node *listen = given(ld, "flash.listen");
+    if (config->flash_listen.n == 0 || is_refused(ld, "flash.domains") ||
+        is_refused(ld, "flash.ports") || is_refused(ld, "listen")) {
+        return;
+    }
+    if (config->flash_domains.n == 0) {
+        missing_key(ld, listen->value, "flash.domains", "\"domains\": [\"www.example.com\"]", NULL);
+        return;
+    }
+    if (!flash_policy_has_ports(config)) {
+        missing_key(ld, listen->value, "flash.ports", "\"ports\": [\"8080\"]", NULL);
+        return;
+    }
+    struct buf policy;
+    buf_init(&policy, FLASH_POLICY_MAX_BYTES);
+    if (flash_policy_put(config, &policy) == ERR_LIMIT) {
+        config_problem(ld->report, given(ld, "flash.domains")->value,
+                       "write \"*.a.example\" for the hosts of a domain, and ranges of ports",
+                       "flash.domains makes a policy of over 20000 bytes, which players refuse");
+    }
+    buf_fini(&policy);
+}
+
 /* The cores that the process may run on (taskset, a container's cpuset), 1 to CONFIG_MAX_WORKERS.
  */
 static unsigned count_cores(void)
@@ -297,5 +324,6 @@ void config_check_top(struct config_loader *ld)
     check_required(ld);
     check_mounts(ld);
     check_tls(ld);
+    check_flash(ld);
     check_url_limit(ld);
 }

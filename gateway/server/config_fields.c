@@ -114,6 +114,28 @@ const struct config_field config_fields[] = {
      IN_TOP(tls_key),
      .help = "PEM file with the certificate's private key; needed for `tls.listen`."},
 
+    {.path = "flash.listen",
+     .type = CONFIG_TYPE_STRINGS,
+     .form = CONFIG_FORM_LISTEN,
+     .fallback = "[]",
+     IN_TOP(flash_listen),
+     .help = "Addresses to accept clients on that also answer the policy request of a Flash player "
+             "(players ask on port 843 and on the one that they want); they come on top of "
+             "`listen`."},
+    {.path = "flash.domains",
+     .type = CONFIG_TYPE_STRINGS,
+     .form = CONFIG_FORM_FLASH_DOMAIN,
+     .fallback = "[]",
+     IN_TOP(flash_domains),
+     .help = "Hosts whose Flash pages may open sockets to us; needed for `flash.listen`. Answers "
+             "foreign pages, as far as players are honest: what they send is checked as ever."},
+    {.path = "flash.ports",
+     .type = CONFIG_TYPE_STRINGS,
+     .form = CONFIG_FORM_FLASH_PORTS,
+     .fallback = "[]",
+     IN_TOP(flash_ports),
+     .help = "Ports that they may open sockets to; `[]`: those of `listen` and `flash.listen`."},
+
     {.path = "handlers.socket",
      .type = CONFIG_TYPE_STRING,
      .form = CONFIG_FORM_SOCKET_PATH,

@@ -249,6 +249,52 @@ static bool check_origin(const char *value, struct config_form_fault *fault)
     return true;
 }
 
+/* ---- Flash ---- */
+
+static bool check_flash_domain(const char *value, struct config_form_fault *fault)
+{
+    struct span host = span_str(value);
+    if (span_eq(host, SPAN_LIT("*"))) {
+        return true;
+    }
+    if (span_starts_with(host, SPAN_LIT("*."))) {
+        host = span_skip(host, 2);
+    }
+    if (host.len != 0 && host.len <= MAX_HOST_BYTES && has_only(host, "-.")) {
+        return true;
+    }
+    (void)fail(fault, "is no host for Flash: allowed are \"*\", \"a.example\", \"*.a.example\" and "
+                      "an IPv4 address");
+    const char *scheme = strstr(value, "://");
+    if (scheme != NULL) {
+        (void)snprintf(fault->hint, sizeof fault->hint, "write the host alone: \"%.*s\"",
+                       (int)strcspn(scheme + 3, ":/"), scheme + 3);
+    } else if (span_find(host, ':') != host.len) {
+        (void)snprintf(fault->hint, sizeof fault->hint, "ports stand in flash.ports");
+    }
+    return false;
+}
+
+static bool check_flash_ports(const char *value, struct config_form_fault *fault)
+{
+    struct span text = span_str(value);
+    size_t dash = span_find(text, '-');
+    uint64_t first = 0;
+    uint64_t last = 0;
+    if (span_eq(text, SPAN_LIT("*"))) {
+        return true;
+    }
+    if (!parse_port(span_of(value, dash), &first) || first == 0 ||
+        (dash != text.len && !parse_port(span_skip(text, dash + 1), &last))) {
+        return FAIL_HINT(fault, "is no port: allowed are \"843\", \"8000-8099\" and \"*\"",
+                         "a port is a number from 1 to 65535");
+    }
+    if (dash != text.len && last < first) {
+        return fail(fault, "is a range that ends before it begins");
+    }
+    return true;
+}
+
 /* ---- paths and URLs ---- */
 
 /* Whether a segment of the path is "", "." or "..". */
@@ -349,6 +395,9 @@ static const struct {
     [CONFIG_FORM_SCRIPT_URL] = {check_script_url,
                                 "begins with `/`, `http://` or `https://`, or is empty"},
     [CONFIG_FORM_TOKEN] = {check_token, "tokens such as `chat.v1`"},
+    [CONFIG_FORM_FLASH_DOMAIN] = {check_flash_domain,
+                                  "`*`, `a.example`, `*.a.example` or an IPv4 address"},
+    [CONFIG_FORM_FLASH_PORTS] = {check_flash_ports, "`843`, `8000-8099` or `*`"},
     [CONFIG_FORM_SOCKET_PATH] = {check_socket_path, "a path of at most 107 bytes"},
 };
 

@@ -11,11 +11,13 @@
 
 enum config_form {
     CONFIG_FORM_ANY,
-    CONFIG_FORM_LISTEN,      /* IPV4:PORT, [IPV6]:PORT, PORT */
-    CONFIG_FORM_ORIGIN,      /* as browsers write it in the Origin header, or a word for many */
-    CONFIG_FORM_MOUNT_PATH,  /* /a/b */
-    CONFIG_FORM_SCRIPT_URL,  /* goes into the src="" of a page */
-    CONFIG_FORM_TOKEN,       /* of RFC 9110 5.6.2, as a WebSocket subprotocol is */
+    CONFIG_FORM_LISTEN,       /* IPV4:PORT, [IPV6]:PORT, PORT */
+    CONFIG_FORM_ORIGIN,       /* as browsers write it in the Origin header, or a word for many */
+    CONFIG_FORM_MOUNT_PATH,   /* /a/b */
+    CONFIG_FORM_SCRIPT_URL,   /* goes into the src="" of a page */
+    CONFIG_FORM_TOKEN,        /* of RFC 9110 5.6.2, as a WebSocket subprotocol is */
+    CONFIG_FORM_FLASH_DOMAIN, /* these two stand in XML as they are */
+    CONFIG_FORM_FLASH_PORTS,
     CONFIG_FORM_SOCKET_PATH, /* fits into struct sockaddr_un */
 };
 

@@ -39,6 +39,7 @@ struct supervisor {
     struct worker **workers; /* n_workers; NULL = not created */
     struct listen_set plain;
     struct listen_set tls;
+    struct listen_set flash;
     struct tls_server **tls_servers; /* n_workers, or NULL without TLS */
     int handlers_fd;
     unsigned n_started;
@@ -86,7 +87,8 @@ static bool bind_list(const struct supervisor *s, const struct config_strings *l
 static bool bind_clients(struct supervisor *s)
 {
     return bind_list(s, &s->config->listen, &s->plain) &&
-           bind_list(s, &s->config->tls_listen, &s->tls);
+           bind_list(s, &s->config->tls_listen, &s->tls) &&
+           bind_list(s, &s->config->flash_listen, &s->flash);
 }
 
 /* The sockets of one worker: it closes them from now on. */
@@ -180,7 +182,8 @@ static bool create_peers(struct supervisor *s, uint64_t n_descriptors)
     struct peers_limits limits = {.max_total = s->config->max_connections,
                                   .max_per_address =
                                       (uint32_t)s->config->max_connections_per_address};
-    uint64_t n_listeners = s->config->listen.n + s->config->tls_listen.n;
+    uint64_t n_listeners =
+        s->config->listen.n + s->config->tls_listen.n + s->config->flash_listen.n;
     uint64_t reserve = RESERVED_DESCRIPTORS + s->n_workers * (RESERVED_PER_WORKER + n_listeners);
     if (reserve > n_descriptors / 2) {
         reserve = n_descriptors / 2;
@@ -205,8 +208,10 @@ static enum err create_worker(struct supervisor *s, unsigned id, struct hash_key
 {
     int plain_fds[MAX_LISTENERS];
     int tls_fds[MAX_LISTENERS];
+    int flash_fds[MAX_LISTENERS];
     take_fds(s, &s->plain, id, plain_fds);
     take_fds(s, &s->tls, id, tls_fds);
+    take_fds(s, &s->flash, id, flash_fds);
     const struct worker_birth birth = {.id = id,
                                        .n_workers = s->n_workers,
                                        .all = s->workers,
@@ -217,6 +222,8 @@ static enum err create_worker(struct supervisor *s, unsigned id, struct hash_key
                                        .n_listen_fds = (unsigned)s->plain.n,
                                        .tls_fds = tls_fds,
                                        .n_tls_fds = (unsigned)s->tls.n,
+                                       .flash_fds = flash_fds,
+                                       .n_flash_fds = (unsigned)s->flash.n,
                                        .tls = s->tls_servers,
                                        .handlers_fd = id == 0 ? s->handlers_fd : -1,
                                        .on_ended = on_worker_ended,
@@ -304,6 +311,7 @@ static void clean_up(struct supervisor *s)
     end_workers(s);
     close_set(s, &s->plain);
     close_set(s, &s->tls);
+    close_set(s, &s->flash);
     if (s->handlers_fd >= 0) {
         (void)close(s->handlers_fd);
     }

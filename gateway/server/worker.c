@@ -112,7 +112,9 @@ static enum err listen_on(struct worker *w, const struct worker_birth *birth)
 {
     enum err plain = listen_on_fds(w, birth->listen_fds, birth->n_listen_fds, worker_on_client);
     enum err e = listen_on_fds(w, birth->tls_fds, birth->n_tls_fds, worker_on_tls_client);
+    enum err flash = listen_on_fds(w, birth->flash_fds, birth->n_flash_fds, worker_on_flash_client);
     e = plain != ERR_OK ? plain : e;
+    e = e != ERR_OK ? e : flash;
     if (birth->handlers_fd >= 0) {
         if (e != ERR_OK) {
             (void)close(birth->handlers_fd);
@@ -131,6 +133,9 @@ static void close_fds(const struct worker_birth *birth)
     }
     for (unsigned i = 0; i < birth->n_tls_fds; i++) {
         (void)close(birth->tls_fds[i]);
+    }
+    for (unsigned i = 0; i < birth->n_flash_fds; i++) {
+        (void)close(birth->flash_fds[i]);
     }
     if (birth->handlers_fd >= 0) {
         (void)close(birth->handlers_fd);

@@ -30,6 +30,8 @@ struct worker_birth {
     unsigned n_listen_fds;
     const int *tls_fds; /* likewise; spoken by TLS */
     unsigned n_tls_fds;
+    const int *flash_fds; /* likewise; plain, and policy requests of Flash players are answered */
+    unsigned n_flash_fds;
     struct tls_server *const *tls; /* one for each worker; NULL without TLS; outlive all workers */
     int handlers_fd;               /* -1: another worker accepts handlers and deals them out */
     /* Called once, on the worker's thread, when its loop has ended. */

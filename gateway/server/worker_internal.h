@@ -15,7 +15,7 @@
 #include "server/worker.h"
 
 enum {
-    WORKER_MAX_LISTENERS = 32,
+    WORKER_MAX_LISTENERS = 48,
 };
 
 struct worker {
@@ -51,6 +51,7 @@ struct worker {
 /* listener_accept_fn of the client listeners; `ctx` is the worker. */
 void worker_on_client(void *ctx, int fd, const struct conn_peer *peer);
 void worker_on_tls_client(void *ctx, int fd, const struct conn_peer *peer);
+void worker_on_flash_client(void *ctx, int fd, const struct conn_peer *peer);
 /* Of the handler socket: the link goes to the worker that has the fewest. */
 void worker_on_handler(void *ctx, int fd, const struct conn_peer *peer);
 

@@ -39,14 +39,15 @@ static bool admit_client(struct worker *w, int fd, const struct conn_peer *peer)
     return false;
 }
 
+/* `preface`: see http_conn_create_with_preface. */
 static void serve_client(struct worker *w, int fd, const struct conn_io *io, void *io_state,
-                         const struct conn_peer *peer)
+                         const struct conn_peer *peer, const struct http_preface *preface)
 {
     struct conn *conn = NULL;
     const struct conn_opts opts = {.write_timeout_ms = w->composed->write_timeout_ms,
                                    .peers = w->peers};
     if (conn_create(w->loop, fd, io, io_state, &opts, peer, &conn) == ERR_OK) {
-        (void)!http_conn_create(&w->http, conn);
+        (void)!http_conn_create_with_preface(&w->http, conn, preface);
     }
 }
 
@@ -54,7 +55,15 @@ void worker_on_client(void *ctx, int fd, const struct conn_peer *peer)
 {
     struct worker *w = ctx;
     if (admit_client(w, fd, peer)) {
-        serve_client(w, fd, &conn_io_plain, NULL, peer);
+        serve_client(w, fd, &conn_io_plain, NULL, peer, NULL);
+    }
+}
+
+void worker_on_flash_client(void *ctx, int fd, const struct conn_peer *peer)
+{
+    struct worker *w = ctx;
+    if (admit_client(w, fd, peer)) {
+        serve_client(w, fd, &conn_io_plain, NULL, peer, &w->composed->flash);
     }
 }
 
@@ -71,7 +80,7 @@ void worker_on_tls_client(void *ctx, int fd, const struct conn_peer *peer)
         (void)close(fd);
         return;
     }
-    serve_client(w, fd, &conn_io_tls, io_state, peer);
+    serve_client(w, fd, &conn_io_tls, io_state, peer, NULL);
 }
 
 /* -- moved connections ------------------------------------------------------------------------ */

@@ -171,7 +171,8 @@ static bool is_played_byte_by_byte(struct span in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct http_rig h;
+    static const struct http_preface preface = {SPAN_LIT_INIT("<ask/>\0"), SPAN_LIT_INIT("told")};
+    static struct http_rig h = {.preface = &preface};
     static struct transcript want;
     struct span in = span_of((const char *)data, size < MAX_BYTES ? size : MAX_BYTES);
 

@@ -51,6 +51,7 @@ struct http_rig {
     struct scripted peer;
     struct conn *conn; /* dangling once the peer's n_closes is 1 */
     struct http_server server;
+    const struct http_preface *preface; /* of its connections; may be NULL */
     struct transcript said; /* what the handler has heard */
     struct transcript text; /* for http_rig_text */
     LIST_HEAD(, exchange) exchanges;
@@ -321,7 +322,7 @@ static inline void http_rig_open(struct http_rig *h)
     LIST_INIT(&h->exchanges);
     http_server_init(&h->server, &h->rig.kit, &opts, http_rig_on_request, h);
     h->conn = scripted_conn(&h->rig, &h->peer);
-    if (http_conn_create(&h->server, h->conn) != ERR_OK) {
+    if (http_conn_create_with_preface(&h->server, h->conn, h->preface) != ERR_OK) {
         abort();
     }
 }

@@ -62,6 +62,33 @@ static const struct {
     {"null!", CONFIG_FORM_ORIGIN, false},
     {"!https://a.example:443", CONFIG_FORM_ORIGIN, false},
     {"!https://A.example", CONFIG_FORM_ORIGIN, false},
+    {"*", CONFIG_FORM_FLASH_DOMAIN, true},
+    {"a.example", CONFIG_FORM_FLASH_DOMAIN, true},
+    {"*.a-b.example", CONFIG_FORM_FLASH_DOMAIN, true},
+    {"192.0.2.1", CONFIG_FORM_FLASH_DOMAIN, true},
+    {"", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"*.", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"a.*", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"**", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"a\"b", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"a&b", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"a<b", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"http://a.example", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"a.example:80", CONFIG_FORM_FLASH_DOMAIN, false},
+    {"*", CONFIG_FORM_FLASH_PORTS, true},
+    {"1", CONFIG_FORM_FLASH_PORTS, true},
+    {"65535", CONFIG_FORM_FLASH_PORTS, true},
+    {"80-80", CONFIG_FORM_FLASH_PORTS, true},
+    {"1-65535", CONFIG_FORM_FLASH_PORTS, true},
+    {"", CONFIG_FORM_FLASH_PORTS, false},
+    {"0", CONFIG_FORM_FLASH_PORTS, false},
+    {"65536", CONFIG_FORM_FLASH_PORTS, false},
+    {"80-79", CONFIG_FORM_FLASH_PORTS, false},
+    {"80-", CONFIG_FORM_FLASH_PORTS, false},
+    {"-80", CONFIG_FORM_FLASH_PORTS, false},
+    {"1-2-3", CONFIG_FORM_FLASH_PORTS, false},
+    {"80,81", CONFIG_FORM_FLASH_PORTS, false},
+    {"80 ", CONFIG_FORM_FLASH_PORTS, false},
     {"/", CONFIG_FORM_MOUNT_PATH, true},
     {"/a/b.c/~d", CONFIG_FORM_MOUNT_PATH, true},
     {"", CONFIG_FORM_MOUNT_PATH, false},
@@ -325,6 +352,46 @@ static const struct {
      "      |                          "
      "^~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~"
      "~~ this one has 108\n"},
+    {"flash: no domains",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\"}],\n"
+     "  \"flash\": {\"listen\": \"843\"}\n"
+     "}\n",
+     "t.json:4:23: flash.domains is missing\n"
+     "    4 |   \"flash\": {\"listen\": \"843\"}\n"
+     "      |                       ^~~~~ add \"domains\": [\"www.example.com\"]\n"},
+    {"flash: no port to name",
+     "{\n"
+     "  \"listen\": \"0\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\"}],\n"
+     "  \"flash\": {\"listen\": \"0\", \"domains\": \"*\"}\n"
+     "}\n",
+     "t.json:4:23: flash.ports is missing\n"
+     "    4 |   \"flash\": {\"listen\": \"0\", \"domains\": \"*\"}\n"
+     "      |                       ^~~ add \"ports\": [\"8080\"]\n"},
+    {"flash: an origin, a port with its host, a bad range",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\"}],\n"
+     "  \"flash\": {\"domains\": [\"http://a.example:80/\", \"a.example:80\"],\n"
+     "    \"ports\": [\"9-8\", \"http\"]}\n"
+     "}\n",
+     "t.json:4:25: flash.domains is no host for Flash: allowed are \"*\", \"a.example\", "
+     "\"*.a.example\" and an IPv4 address\n"
+     "    4 |   \"flash\": {\"domains\": [\"http://a.example:80/\", \"a.example:80\"],\n"
+     "      |                         ^~~~~~~~~~~~~~~~~~~~~~ write the host alone: \"a.example\"\n"
+     "t.json:4:49: flash.domains is no host for Flash: allowed are \"*\", \"a.example\", "
+     "\"*.a.example\" and an IPv4 address\n"
+     "    4 |   \"flash\": {\"domains\": [\"http://a.example:80/\", \"a.example:80\"],\n"
+     "      |                                                 ^~~~~~~~~~~~~~ ports stand in "
+     "flash.ports\n"
+     "t.json:5:15: flash.ports is a range that ends before it begins\n"
+     "    5 |     \"ports\": [\"9-8\", \"http\"]}\n"
+     "      |               ^~~~~\n"
+     "t.json:5:22: flash.ports is no port: allowed are \"843\", \"8000-8099\" and \"*\"\n"
+     "    5 |     \"ports\": [\"9-8\", \"http\"]}\n"
+     "      |                      ^~~~~~ a port is a number from 1 to 65535\n"},
     {"queue_soft above queue_hard",
      "{\n"
      "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"

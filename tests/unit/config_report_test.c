@@ -68,8 +68,8 @@ static const struct {
      "}\n",
      "t.json:2:3: unknown key \"frobnicate\" at the top level\n"
      "    2 |   \"frobnicate\": 1,\n"
-     "      |   ^~~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, handlers, limits, "
-     "mounts\n"},
+     "      |   ^~~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, flash, handlers, "
+     "limits, mounts\n"},
     {"unknown key with a dot",
      "{\n"
      "  \"log.level\": \"info\",\n"
@@ -78,8 +78,8 @@ static const struct {
      "}\n",
      "t.json:2:3: unknown key \"log.level\" at the top level\n"
      "    2 |   \"log.level\": \"info\",\n"
-     "      |   ^~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, handlers, limits, "
-     "mounts\n"},
+     "      |   ^~~~~~~~~~~ known are listen, workers, drain, demo, log, tls, flash, handlers, "
+     "limits, mounts\n"},
     {"key on the wrong level",
      "{\n"
      "  \"heartbeat\": \"25s\",\n"

@@ -239,6 +239,45 @@ static void rows_hold_however_they_are_cut(void **state)
     }
 }
 
+/* Only the first bytes of a connection are a preface's request, and only exactly these. */
+static void a_preface_is_answered_however_it_is_cut(void **state)
+{
+    (void)state;
+    static const struct http_preface preface = {SPAN_LIT_INIT("<ask/>\0"), SPAN_LIT_INIT("told")};
+    static const struct {
+        const char *name;
+        struct span sent;
+        const char *want;
+    } cases[] = {
+        {"asked", SPAN_LIT_INIT("<ask/>\0"), "told||fin"},
+        {"what follows is dropped", SPAN_LIT_INIT("<ask/>\0" GET("/text")), "told||fin"},
+        {"not the byte at its end", SPAN_LIT_INIT("<ask/>x"), REFUSED("400 Bad Request") "||fin"},
+        {"a line's end there", SPAN_LIT_INIT("<ask/>\r\n"), REFUSED("400 Bad Request") "||fin"},
+        {"another name", SPAN_LIT_INIT("<asks/>\0"), REFUSED("400 Bad Request") "||fin"},
+        {"another case", SPAN_LIT_INIT("<ASK/>\0"), REFUSED("400 Bad Request") "||fin"},
+        {"a blank before it", SPAN_LIT_INIT(" <ask/>\0"), REFUSED("400 Bad Request") "||fin"},
+        {"an empty line before it", SPAN_LIT_INIT("\r\n<ask/>\0"),
+         REFUSED("400 Bad Request") "||fin"},
+        {"not whole", SPAN_LIT_INIT("<ask/>"), "||open"},
+        {"a request", SPAN_LIT_INIT(GET("/text")), HELLO "|GET/text |open"},
+        {"behind a request", SPAN_LIT_INIT(GET("/text") "<ask/>\0"),
+         HELLO REFUSED("400 Bad Request") "|GET/text |fin"},
+    };
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        struct http_rig h = {.preface = &preface};
+        struct feed feeder = http_rig_feeder(&h);
+        char *got = feed_every_way(&feeder, cases[i].sent);
+        CHECK(cases[i].name, got != NULL);
+        if (!matches(got, cases[i].want)) {
+            print_error("case \"%s\":\n got  %s\n want %s\n", cases[i].name, got, cases[i].want);
+            fail();
+        }
+        free(got);
+        http_rig_stop(&h);
+        http_rig_free(&h);
+    }
+}
+
 /* -- one connection at a time -------------------------------------------------------------------
  */
 
@@ -361,6 +400,22 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     is_now(HELLO HELLO "|GET/text GET/text |open");
     pass(1);
     is_now(HELLO HELLO "|GET/text GET/text |fin");
+}
+
+static void half_a_preface_has_the_deadline_of_a_head(void **state)
+{
+    (void)state;
+    static const struct http_preface preface = {SPAN_LIT_INIT("<ask/>\0"), SPAN_LIT_INIT("told")};
+    assert_int_equal(stop(state), 0);
+    h = (struct http_rig){.preface = &preface};
+    http_rig_start(&h);
+    feed("<");
+    pass(HTTP_RIG_HEAD_MS / 2);
+    feed("ask");
+    pass(HTTP_RIG_HEAD_MS / 2 - 1);
+    is_now("||open");
+    pass(1);
+    is_now(REFUSED("408 Request Timeout") "||fin");
 }
 
 static void a_pending_answer_has_no_deadline_here(void **state)
@@ -722,11 +777,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_hold_however_they_are_cut),
+        cmocka_unit_test(a_preface_is_answered_however_it_is_cut),
         ON_CONN(a_silent_peer_is_closed_without_a_word),
         ON_CONN(a_slow_head_gets_408_however_it_drips),
         ON_CONN(a_head_in_time_is_served),
         ON_CONN(a_slow_head_behind_a_head_request_gets_a_whole_408),
         ON_CONN(an_idle_connection_is_closed_without_a_word),
+        ON_CONN(half_a_preface_has_the_deadline_of_a_head),
         ON_CONN(a_pending_answer_has_no_deadline_here),
         ON_CONN(a_slow_body_gets_408),
         ON_CONN(a_body_in_time_is_taken),
