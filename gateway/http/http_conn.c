@@ -256,6 +256,13 @@ static bool dispatch(struct http_conn *hc, struct http_req *req)
     return true;
 }
 
+/* RFC 9112 2.2: an empty line before a request is no part of it. Old clients send one behind a
+ * body; the connection is still idle then. */
+static bool is_stray_line(struct span in)
+{
+    return span_starts_with(SPAN_LIT("\r\n"), in);
+}
+
 /* Some of it is there. */
 static void begin_head(struct http_conn *hc)
 {
@@ -276,7 +283,9 @@ static size_t take_head(struct http_conn *hc, struct span in)
     enum err e =
         http1_request_parse(in, &server->opts.limits, &hc->scanned, head, &head_bytes, &fault);
     if (e == ERR_AGAIN) {
-        begin_head(hc);
+        if (!is_stray_line(in)) {
+            begin_head(hc);
+        }
         return 0;
     }
     struct http_req req = {.head = head,

@@ -402,6 +402,42 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     is_now(HELLO HELLO "|GET/text GET/text |fin");
 }
 
+static void an_empty_line_alone_leaves_it_idle(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"\r\n", "\r"};
+    for (size_t i = 0; i < N_OF(lines); i++) {
+        feed(lines[i]);
+        pass(HTTP_RIG_HEAD_MS - 1);
+        is_now("||open");
+        pass(1);
+        is_now("||fin");
+        assert_int_equal(stop(state), 0);
+        assert_int_equal(start(state), 0);
+        feed(GET("/text"));
+        pass(HTTP_RIG_IDLE_MS - HTTP_RIG_HEAD_MS);
+        feed(lines[i]); /* moves nothing */
+        pass(HTTP_RIG_HEAD_MS - 1);
+        is_now(HELLO "|GET/text |open");
+        pass(1);
+        is_now(HELLO "|GET/text |fin");
+        assert_int_equal(stop(state), 0);
+        assert_int_equal(start(state), 0);
+    }
+}
+
+static void behind_an_empty_line_a_head_has_its_own_time(void **state)
+{
+    (void)state;
+    feed("\r\n");
+    pass(HTTP_RIG_HEAD_MS - 1);
+    feed("G");
+    pass(HTTP_RIG_HEAD_MS - 1);
+    is_now("||open");
+    pass(1);
+    is_now(REFUSED("408 Request Timeout") "||fin");
+}
+
 static void half_a_preface_has_the_deadline_of_a_head(void **state)
 {
     (void)state;
@@ -783,6 +819,8 @@ int main(void)
         ON_CONN(a_head_in_time_is_served),
         ON_CONN(a_slow_head_behind_a_head_request_gets_a_whole_408),
         ON_CONN(an_idle_connection_is_closed_without_a_word),
+        ON_CONN(an_empty_line_alone_leaves_it_idle),
+        ON_CONN(behind_an_empty_line_a_head_has_its_own_time),
         ON_CONN(half_a_preface_has_the_deadline_of_a_head),
         ON_CONN(a_pending_answer_has_no_deadline_here),
         ON_CONN(a_slow_body_gets_408),
