@@ -33,8 +33,8 @@ enum http_answer {
 struct http_conn {
     struct http_server *server;
     struct conn *conn;
-    struct timer timer;    /* the deadline of the input phase */
-    struct turn_task task; /* at the turn's end: moving; freeing */
+    struct timer timer;                 /* the deadline of the input phase */
+    struct turn_task task;              /* at the turn's end: moving; freeing */
     const struct http_preface *preface; /* until the first bytes show that they are not it */
     const struct http_watch *watch;
     void *watch_ctx;

@@ -52,8 +52,8 @@ struct http_rig {
     struct conn *conn; /* dangling once the peer's n_closes is 1 */
     struct http_server server;
     const struct http_preface *preface; /* of its connections; may be NULL */
-    struct transcript said; /* what the handler has heard */
-    struct transcript text; /* for http_rig_text */
+    struct transcript said;             /* what the handler has heard */
+    struct transcript text;             /* for http_rig_text */
     LIST_HEAD(, exchange) exchanges;
 };
 
