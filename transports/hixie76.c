@@ -404,9 +404,9 @@ bool hixie76_is_wanted(const struct http_req *req, const struct transport_opts *
 static enum err check(struct http_req *req, const struct transport_opts *opts)
 {
     (void)opts;
-    struct hixie76_keys keys;
+    struct hixie76_handshake handshake;
     const char *why = NULL;
-    enum err e = hixie76_check(req->head, &keys, &why);
+    enum err e = hixie76_check(req->head, &handshake, &why);
     if (e != ERR_OK) {
         http_resp_close_after(req->resp); /* the nonce behind the head is no request */
         http_resp_text(req->resp, 400, span_str(why));
@@ -433,7 +433,7 @@ static void put_location(const struct http_req *req)
     }
 }
 
-static struct http_octets *switch_protocols(struct http_req *req)
+static struct http_octets *switch_protocols(const struct http_req *req, struct span subprotocol)
 {
     struct span origin = http_req_field(req, SPAN_LIT("origin"));
     http_resp_start_switching(req->resp, SPAN_LIT("WebSocket Protocol Handshake"));
@@ -442,6 +442,9 @@ static struct http_octets *switch_protocols(struct http_req *req)
         http_resp_field(req->resp, SPAN_LIT("Sec-WebSocket-Origin"), origin);
     }
     put_location(req);
+    if (subprotocol.len != 0) {
+        http_resp_field(req->resp, SPAN_LIT("Sec-WebSocket-Protocol"), subprotocol);
+    }
     return http_resp_upgrade(req->resp);
 }
 
@@ -449,23 +452,26 @@ static enum err open_carrier(struct http_req *req, const struct transport_opts *
                              struct session *session)
 {
     struct hixie76 *h = MEM_NEW(struct hixie76);
-    const char *why = NULL;
     if (h == NULL) {
         session->kit->counters.out_of_memory++;
         http_resp_close_after(req->resp);
         http_resp_text(req->resp, 503, SPAN_LIT("Out of memory.\n"));
         return ERR_NOMEM;
     }
-    enum err e = hixie76_check(req->head, &h->keys, &why);
+    struct hixie76_handshake handshake;
+    const char *why = NULL;
+    enum err e = hixie76_check(req->head, &handshake, &why);
     ASSERT(e == ERR_OK); /* check() has passed */
     h->base = (struct carrier){&hixie76_transport, session};
     h->kit = session->kit;
     h->opts = opts;
+    h->keys = handshake.keys;
     buf_init(&h->held, HIXIE76_MAX_HELD_BYTES);
     buf_init(&h->message, opts->max_message_bytes);
     timer_init(&h->timer, on_timer);
     timer_arm(&h->kit->timers, &h->timer, h->kit->now_ms + opts->message_timeout_ms);
-    h->octets = switch_protocols(req);
+    h->octets = switch_protocols(
+        req, ws_subprotocols_choose(&handshake.offers, opts->subprotocols, opts->n_subprotocols));
     http_octets_set_owner(h->octets, &stream_ops, h);
     h->kit->counters.websocket_upgrades++;
     session_attach(session, &h->base);

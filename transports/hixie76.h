@@ -9,9 +9,9 @@
  * until they have seen the answer. Until then the carrier has no room, and what the session writes
  * all the same (its hello, its goodbye) is held. It carries text only and has no pings and no close
  * codes, so dialects send their heartbeat and goodbye frames; a handler's binary message ends the
- * session with 1003. Deadlines: the nonce, and each message, must come as a message of RFC 6455
- * must; the peer's closing frame within WEBSOCKET_CLOSE_TIMEOUT_MS of ours. Threads: the owning
- * worker.
+ * session with 1003. The 101 waits for no handler's ACCEPT: the subprotocol is the mount's choice.
+ * Deadlines: the nonce, and each message, must come as a message of RFC 6455 must; the peer's
+ * closing frame within WEBSOCKET_CLOSE_TIMEOUT_MS of ours. Threads: the owning worker.
  */
 #ifndef POSTERN_TRANSPORTS_HIXIE76_H
 #define POSTERN_TRANSPORTS_HIXIE76_H

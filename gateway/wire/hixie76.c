@@ -8,7 +8,6 @@
 #include <openssl/md5.h>
 
 #include "base/text.h"
-#include "wire/ws_handshake.h"
 
 enum state {
     BETWEEN_FRAMES,
@@ -51,7 +50,8 @@ enum err hixie76_key_number(struct span key, uint32_t *out)
     return ERR_OK;
 }
 
-enum err hixie76_check(const struct http1_head *head, struct hixie76_keys *out, const char **why)
+enum err hixie76_check(const struct http1_head *head, struct hixie76_handshake *out,
+                       const char **why)
 {
     static const struct span names[] = {SPAN_LIT_INIT("sec-websocket-key1"),
                                         SPAN_LIT_INIT("sec-websocket-key2")};
@@ -62,11 +62,15 @@ enum err hixie76_check(const struct http1_head *head, struct hixie76_keys *out, 
     }
     for (size_t i = 0; i < 2; i++) {
         const struct http1_field *key = http1_field_only(head, names[i]);
-        if (key == NULL || hixie76_key_number(key->value, &out->numbers[i]) != ERR_OK) {
+        if (key == NULL || hixie76_key_number(key->value, &out->keys.numbers[i]) != ERR_OK) {
             *why = "One Sec-WebSocket-Key1 and -Key2 are needed, with a number that its blanks "
                    "divide.";
             return ERR_PROTO;
         }
+    }
+    if (ws_subprotocols_read(head, &out->offers) != ERR_OK) {
+        *why = "Sec-WebSocket-Protocol is a list of different tokens.";
+        return ERR_PROTO;
     }
     return ERR_OK;
 }

@@ -20,6 +20,7 @@
 #include "base/span.h"
 #include "wire/http1_head.h"
 #include "wire/ws_frame.h"
+#include "wire/ws_handshake.h"
 
 enum {
     HIXIE76_NONCE_BYTES = 8,   /* what the client sends behind the head */
@@ -40,10 +41,16 @@ struct hixie76_keys {
     uint32_t numbers[2];
 };
 
+struct hixie76_handshake {
+    struct hixie76_keys keys;
+    struct ws_subprotocols offers;
+};
+
 /* Checks a request for an upgrade to this protocol (section 5.2): what ws_handshake_check_upgrade
- * wants, and one Sec-WebSocket-Key1 and one -Key2 with a number each. ERR_OK: `out` is filled. Else
- * ERR_PROTO, to be answered with 400, and *why, a constant sentence for the body and the log. */
-enum err hixie76_check(const struct http1_head *head, struct hixie76_keys *out,
+ * wants, one Sec-WebSocket-Key1 and one -Key2 with a number each, and subprotocols as RFC 6455 has
+ * them. ERR_OK: `out` is filled. Else ERR_PROTO, to be answered with 400, and *why, a constant
+ * sentence for the body and the log. */
+enum err hixie76_check(const struct http1_head *head, struct hixie76_handshake *out,
                        const char **why) MUST_CHECK;
 /* The number of one key: its digits, read as one number of at most 32 bits, divided by its blanks.
  * ERR_PROTO: no digit, no blank, a number too large, or one that the blanks do not divide. */

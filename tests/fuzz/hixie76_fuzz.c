@@ -41,7 +41,7 @@ static void check_head(struct span in)
     struct http1_limits limits = HTTP1_LIMITS_DEFAULT;
     static struct http1_head head;
     struct http1_fault fault;
-    struct hixie76_keys keys;
+    struct hixie76_handshake out;
     const char *why = NULL;
     uint32_t scanned = 0;
     size_t n = 0;
@@ -49,7 +49,7 @@ static void check_head(struct span in)
     if (http1_request_parse(in, &limits, &scanned, &head, &n, &fault) != ERR_OK) {
         return;
     }
-    if (hixie76_check(&head, &keys, &why) != ERR_OK) {
+    if (hixie76_check(&head, &out, &why) != ERR_OK) {
         if (why == NULL) {
             abort();
         }
@@ -58,8 +58,8 @@ static void check_head(struct span in)
     if (head.method != HTTP_GET || head.minor != 1 || !head.has_upgrade) {
         abort();
     }
-    number_must_be(only(&head, "sec-websocket-key1"), keys.numbers[0]);
-    number_must_be(only(&head, "sec-websocket-key2"), keys.numbers[1]);
+    number_must_be(only(&head, "sec-websocket-key1"), out.keys.numbers[0]);
+    number_must_be(only(&head, "sec-websocket-key2"), out.keys.numbers[1]);
 }
 
 static void check_frames(struct span in)

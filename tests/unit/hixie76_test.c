@@ -3,11 +3,12 @@
 #include "harness/test.h"
 #include "harness/wire_test.h"
 
-#define LINE    "GET / HTTP/1.1\r\nHost: a\r\n"
-#define UPGRADE "Upgrade: WebSocket\r\nConnection: Upgrade\r\n"
-#define KEY1    "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n"
-#define KEY2    "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n"
-#define END     "\r\n"
+#define LINE     "GET / HTTP/1.1\r\nHost: a\r\n"
+#define UPGRADE  "Upgrade: WebSocket\r\nConnection: Upgrade\r\n"
+#define KEY1     "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n"
+#define KEY2     "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n"
+#define PROTOCOL "Sec-WebSocket-Protocol: sample\r\n"
+#define END      "\r\n"
 
 static const struct http1_head *parse(const char *text)
 {
@@ -120,24 +121,28 @@ static void refused_handshakes(void **state)
         LINE UPGRADE "Sec-WebSocket-Key1: 12\r\n" KEY2 END,
         LINE UPGRADE KEY1 "Sec-WebSocket-Key2: 1 2 3\r\n" END,
         LINE UPGRADE KEY1 "Sec-WebSocket-Key2:\r\n" END,
+        LINE UPGRADE KEY1 KEY2 "Sec-WebSocket-Protocol: a b\r\n" END,
+        LINE UPGRADE KEY1 KEY2 "Sec-WebSocket-Protocol: a, a\r\n" END,
     };
     (void)state;
     for (size_t i = 0; i < N_OF(cases); i++) {
-        struct hixie76_keys keys;
+        struct hixie76_handshake out;
         const char *why = NULL;
-        CHECK_INT(cases[i], hixie76_check(parse(cases[i]), &keys, &why), ERR_PROTO);
+        CHECK_INT(cases[i], hixie76_check(parse(cases[i]), &out, &why), ERR_PROTO);
         CHECK(cases[i], why != NULL);
     }
 }
 
 static void a_good_handshake(void **state)
 {
-    struct hixie76_keys keys;
+    struct hixie76_handshake out;
     const char *why = NULL;
     (void)state;
-    assert_int_equal(hixie76_check(parse(LINE KEY2 UPGRADE KEY1 END), &keys, &why), ERR_OK);
-    assert_int_equal(keys.numbers[0], 829309203);
-    assert_int_equal(keys.numbers[1], 259970620);
+    assert_int_equal(hixie76_check(parse(LINE KEY2 UPGRADE PROTOCOL KEY1 END), &out, &why), ERR_OK);
+    assert_int_equal(out.keys.numbers[0], 829309203);
+    assert_int_equal(out.keys.numbers[1], 259970620);
+    assert_int_equal(out.offers.n, 1);
+    check_span("offer", out.offers.names[0], SPAN_LIT("sample"));
 }
 
 /* -- frames ------------------------------------------------------------------------------------ */

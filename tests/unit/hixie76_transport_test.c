@@ -98,6 +98,57 @@ static void without_an_origin_none_is_said(void **state)
              "Upgrade\r\nSec-WebSocket-Location: ws://h" RAW "\r\n\r\n");
 }
 
+static void the_first_offer_that_the_mount_knows_is_chosen(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"chat", "echo.v1"};
+    static const struct {
+        const char *offers;
+        const char *chosen; /* NULL = none */
+    } cases[] = {
+        {"echo.v1, chat", "echo.v1"},
+        {"x, chat", "chat"},
+        {"x", NULL},
+        {"Chat", NULL},
+    };
+    rig.transports[SOCKJS_RAW_WEBSOCKET].subprotocols = known;
+    rig.transports[SOCKJS_RAW_WEBSOCKET].n_subprotocols = N_OF(known);
+    for (int i = 0; i < (int)N_OF(cases); i++) {
+        char text[512];
+        char want[64];
+        int n = snprintf(text, sizeof text, "GET " RAW " HTTP/1.1\r\nSec-WebSocket-Protocol: %s%s",
+                         cases[i].offers, strchr(HEAD, '\r'));
+        mount_say(&rig, i, span_of(text, (size_t)n));
+        (void)snprintf(want, sizeof want, "\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
+                       cases[i].chosen != NULL ? cases[i].chosen : "");
+        const char *heard = mount_heard(&rig, i).ptr;
+        bool is_said = strstr(heard, "Sec-WebSocket-Protocol") != NULL;
+        CHECK(cases[i].offers, strncmp(heard, "HTTP/1.1 101 ", 13) == 0);
+        CHECK(cases[i].offers, is_said == (cases[i].chosen != NULL));
+        CHECK(cases[i].offers, !is_said || strstr(heard, want) != NULL);
+    }
+}
+
+static void the_handler_accepts_behind_the_answer(void **state)
+{
+    (void)state;
+    rig.must_wait = true;
+    SAY(0, "GET " RAW HEAD NONCE "\0early\xff");
+    HEARD(0, SWITCHED("ws://h:80" RAW) ANSWER);
+    mount_send(&rig, 0, "hi");
+    rig_turn(&rig.rig);
+    HEARD(0, "");
+    session_accept(rig.sessions[0], SPAN_NONE);
+    rig_turn(&rig.rig);
+    HEARD(0, "\0hi\xff");
+    SAY(1, "GET " SOCKJS HEAD); /* before the nonce */
+    session_accept(rig.sessions[1], SPAN_NONE);
+    rig_turn(&rig.rig);
+    (void)mount_heard(&rig, 1);
+    SAY(1, NONCE);
+    HEARD(1, ANSWER "\0o\xff");
+}
+
 static void wrong_keys_are_400_and_the_end(void **state)
 {
     (void)state;
@@ -479,6 +530,8 @@ int main(void)
         TEST(the_head_leaves_before_the_nonce_comes),
         TEST(the_location_is_the_url_as_the_client_sees_it),
         TEST(without_an_origin_none_is_said),
+        TEST(the_first_offer_that_the_mount_knows_is_chosen),
+        TEST(the_handler_accepts_behind_the_answer),
         TEST(wrong_keys_are_400_and_the_end),
         TEST(where_it_is_off_there_is_no_version),
         TEST(rfc_6455_goes_on_beside_it),
