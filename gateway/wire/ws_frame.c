@@ -140,10 +140,12 @@ static enum err read_long_length(const char *bytes, size_t len, struct head *hea
 
 /* Limits by the header alone, compared without a sum that could wrap. */
 static enum err check_limits(const struct ws_parser *parser, const struct ws_limits *limits,
-                             uint64_t len, struct ws_fault *fault)
+                             const struct head *head, struct ws_fault *fault)
 {
-    if (parser->message_bytes > limits->max_message_bytes ||
-        len > limits->max_message_bytes - parser->message_bytes) {
+    bool is_compressed = head->opcode == WS_CONTINUATION ? parser->is_compressed : head->has_rsv1;
+    uint64_t max_bytes = is_compressed ? limits->max_compressed_bytes : limits->max_message_bytes;
+
+    if (parser->message_bytes > max_bytes || head->len > max_bytes - parser->message_bytes) {
         return refuse(fault, WS_CLOSE_TOO_BIG, "the message is over the limit");
     }
     return parser->n_fragments < limits->max_fragments
@@ -164,7 +166,7 @@ static enum err read_head(const struct ws_parser *parser, const struct ws_limits
         e = read_long_length(bytes, len, head, fault);
     }
     if (e == ERR_OK && (head->opcode & BIT_CONTROL) == 0) {
-        e = check_limits(parser, limits, head->len, fault);
+        e = check_limits(parser, limits, head, fault);
     }
     if (UNLIKELY(e != ERR_OK)) {
         return e;
@@ -255,9 +257,8 @@ static enum err check_text(struct ws_parser *parser, struct span piece, bool is_
 }
 
 /* The next piece of the frame's payload: `len` bytes are there, perhaps of later frames too. */
-static enum err take_data(struct ws_parser *parser, const struct ws_limits *limits, char *bytes,
-                          size_t len, size_t *consumed, struct ws_event *event,
-                          struct ws_fault *fault)
+static enum err take_data(struct ws_parser *parser, char *bytes, size_t len, size_t *consumed,
+                          struct ws_event *event, struct ws_fault *fault)
 {
     size_t n = parser->left < len ? (size_t)parser->left : len;
 
@@ -276,7 +277,7 @@ static enum err take_data(struct ws_parser *parser, const struct ws_limits *limi
     parser->left -= n;
     parser->in_frame = parser->left != 0;
     event->is_last = parser->left == 0 && parser->is_fin;
-    if (parser->opcode == WS_TEXT && !parser->is_compressed && !limits->skip_utf8) {
+    if (parser->opcode == WS_TEXT && !parser->is_compressed) {
         enum err e = check_text(parser, event->payload, event->is_last, fault);
         if (UNLIKELY(e != ERR_OK)) {
             return e;
@@ -309,7 +310,7 @@ enum err ws_parse(struct ws_parser *parser, const struct ws_limits *limits, char
         begin_data(parser, &head);
         *consumed = head.bytes;
     }
-    return take_data(parser, limits, bytes + *consumed, len - *consumed, consumed, event, fault);
+    return take_data(parser, bytes + *consumed, len - *consumed, consumed, event, fault);
 }
 
 /* ---- what we send ---- */

@@ -53,8 +53,10 @@ enum {
 struct ws_limits {
     uint64_t max_message_bytes; /* over it: 1009 from the header alone */
     uint32_t max_fragments;     /* frames of one message; over it: 1009 (memory per tiny frame) */
-    bool allow_rsv1; /* permessage-deflate was negotiated: RSV1 on the first frame of a message */
-    bool skip_utf8;  /* the caller checks text after inflating */
+    /* permessage-deflate was negotiated: RSV1 may be set on the first frame of a message, which is
+     * compressed then: its text is checked after inflating, by another room. */
+    bool allow_rsv1;
+    uint64_t max_compressed_bytes; /* of such a message, on the wire */
 };
 
 /* State between reads; 40 bytes or less. A zeroed one is a new connection. */

@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     feed_must_agree(&feed, in);
     drive.limits.allow_rsv1 = true;
+    drive.limits.max_compressed_bytes = 200;
     drive.limits.max_message_bytes = UINT64_MAX;
     feed_must_agree(&feed, in);
     transcript_free(&drive.transcript);

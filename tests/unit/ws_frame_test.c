@@ -219,8 +219,10 @@ static void limits_messages(void **state)
 
 static void takes_rsv1_where_it_was_negotiated(void **state)
 {
-    static const struct ws_limits limits = {
-        .max_message_bytes = 100, .max_fragments = 10, .allow_rsv1 = true};
+    static const struct ws_limits limits = {.max_message_bytes = 100,
+                                            .max_fragments = 10,
+                                            .allow_rsv1 = true,
+                                            .max_compressed_bytes = 100};
     static const struct ws_case cases[] = {
         CASE("compressed", "\xc1\x82" K0 "\xff\xc3", "textz[\\xff\\xc3] "),
         CASE("compressed in fragments", "\x41\x81" K0 "\xff\x80\x81" K0 "\xc3",
@@ -237,14 +239,18 @@ static void takes_rsv1_where_it_was_negotiated(void **state)
     check_table(cases, N_OF(cases), &limits, true);
 }
 
-static void leaves_utf8_to_the_caller(void **state)
+static void a_compressed_message_has_its_own_limit(void **state)
 {
     static const struct ws_limits limits = {
-        .max_message_bytes = 100, .max_fragments = 10, .skip_utf8 = true};
+        .max_message_bytes = 2, .max_fragments = 10, .allow_rsv1 = true, .max_compressed_bytes = 4};
     static const struct ws_case cases[] = {
-        CASE("bad text passes", "\x81\x81" K0 "\xff", "text[\\xff] "),
-        CASE("a Close reason is checked all the same", "\x88\x83" K0 "\x03\xe8\xff",
-             "!1007 a Close reason is not UTF-8"),
+        CASE("up to it", "\xc1\x84" K0 "abcd\x81\x82" K0 "ab", "textz[abcd] text[ab] "),
+        CASE("over it", "\xc1\x85", "!1009 the message is over the limit"),
+        CASE("in fragments", "\x41\x83" K0 "abc\x80\x82", "!1009 the message is over the limit"),
+        CASE("the other one behind it", "\xc1\x83" K0 "abc\x81\x83",
+             "textz[abc] !1009 the message is over the limit"),
+        CASE("its fragments behind it", "\xc1\x80" K0 "\x01\x82" K0 "ab\x80\x81",
+             "textz[] !1009 the message is over the limit"),
     };
     (void)state;
     check_table(cases, N_OF(cases), &limits, true);
@@ -533,7 +539,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_frames),
         cmocka_unit_test(limits_messages),
         cmocka_unit_test(takes_rsv1_where_it_was_negotiated),
-        cmocka_unit_test(leaves_utf8_to_the_caller),
+        cmocka_unit_test(a_compressed_message_has_its_own_limit),
         cmocka_unit_test(agrees_with_itself_on_lengths),
         cmocka_unit_test(writes_heads),
         cmocka_unit_test(writes_close_payloads),
