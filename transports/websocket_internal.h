@@ -4,6 +4,7 @@
  *   websocket_open.c     the handshake, up to the carrier's birth
  *   websocket.c          the carrier: frames out, octets in, and the memory's end
  *   websocket_message.c  data on the way in: pieces become messages, under a deadline
+ *   websocket_deflate.c  permessage-deflate, where it was agreed
  *   websocket_pong.c     pings answered, now or when there is room
  *   websocket_close.c    every end that says a Close, the closing handshake, a FIN without it
  */
@@ -18,8 +19,10 @@
 #include "wire/ws_frame.h"
 
 struct closing;
+struct deflating;
 struct http_octets;
 struct http_req;
+struct http_resp;
 struct late_pong;
 struct opening;
 struct partial;
@@ -45,8 +48,9 @@ struct websocket {
     const struct transport_opts *opts;
     struct ws_parser parser;
     struct turn_task reap;
-    struct partial *partial; /* of what the peer has begun and not finished; else NULL */
-    union {                  /* what only one state has */
+    struct partial *partial;     /* of what the peer has begun and not finished; else NULL */
+    struct deflating *deflating; /* permessage-deflate was agreed; else NULL */
+    union {                      /* what only one state has */
         struct opening *opening;
         struct late_pong *late_pong;
         struct closing *closing;
@@ -91,6 +95,26 @@ void websocket_pause_partial(struct websocket *ws, bool is_paused);
 void websocket_stop_partial(struct websocket *ws);
 /* Frees what is unfinished. */
 void websocket_drop_partial(struct websocket *ws);
+
+/* -- websocket_deflate.c ---------------------------------------------------------------------- */
+
+/* Whether the offers can be read (see ws_deflate). ERR_SYNTAX: refuse the handshake with 400. */
+enum err websocket_deflate_check(const struct http_req *req,
+                                 const struct transport_opts *opts) MUST_CHECK;
+/* Agrees to permessage-deflate, if the client offers it, the mount allows it, and there is memory:
+ * then ws->deflating is set. Before the 101. */
+void websocket_deflate_open(struct websocket *ws, const struct http_req *req);
+/* Our Sec-WebSocket-Extensions, if there are any. */
+void websocket_deflate_answer(const struct websocket *ws, struct http_resp *resp);
+/* Frees what was agreed, and gives the streams back. */
+void websocket_drop_deflating(struct websocket *ws);
+/* Bytes of a compressed message on the wire: what does not get smaller gets a little bigger. */
+uint64_t websocket_max_compressed_bytes(const struct transport_opts *opts);
+/* websocket_put_frame for a data message: compressed, where it is worth it. */
+bool websocket_put_message(struct websocket *ws, enum ws_opcode opcode, struct span payload);
+/* ws_inflate_step; a fault has ended the WebSocket. */
+enum err websocket_inflate(struct websocket *ws, const struct ws_event *event, struct span *in,
+                           struct span *out) MUST_CHECK;
 
 /* -- websocket_close.c ------------------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /*
  * websocket_message: see websocket_internal.h. A message that arrives in one piece is passed on
  * from the receive buffer; only a split one is gathered, in a buffer that grows with what came, and
- * has a deadline.
+ * has a deadline. The same holds for what a compressed message inflates to, step by step.
  */
 #include "base/mem.h"
 #include "transports/websocket_internal.h"
@@ -121,26 +121,48 @@ void websocket_note_partial(struct websocket *ws, bool is_partial, bool is_new)
     }
 }
 
+/* The next bytes of a message, as its reader gets them; `is_end`: it is whole with them. */
+static void take_bytes(struct websocket *ws, struct span bytes, bool is_text, bool is_end)
+{
+    if (LIKELY(is_end && (ws->partial == NULL || buf_len(&ws->partial->message) == 0))) {
+        receive(ws, bytes, is_text);
+        return;
+    }
+    struct partial *partial = need_partial(ws);
+    enum err e = partial != NULL ? buf_append_span(&partial->message, bytes) : ERR_NOMEM;
+    if (e != ERR_OK) {
+        websocket_fail(ws, e == ERR_LIMIT ? WS_CLOSE_TOO_BIG : WS_CLOSE_INTERNAL, err_text(e));
+        return;
+    }
+    if (is_end) {
+        receive(ws, buf_span(&partial->message), is_text);
+        buf_fini(&partial->message);
+    } else if (ws->base.session != NULL) {
+        session_alive(ws->base.session); /* inside of a frame it cannot answer a ping */
+    }
+}
+
+static void take_compressed(struct websocket *ws, const struct ws_event *event)
+{
+    struct span in = event->payload;
+    enum err e = ERR_AGAIN;
+    while (e == ERR_AGAIN && ws->octets != NULL) {
+        struct span out;
+        e = websocket_inflate(ws, event, &in, &out);
+        if (e == ERR_OK || e == ERR_AGAIN) {
+            take_bytes(ws, out, event->opcode == WS_TEXT, e == ERR_OK && event->is_last);
+        }
+    }
+}
+
 void websocket_take_data(struct websocket *ws, const struct ws_event *event)
 {
     if (ws->state == WEBSOCKET_CLOSING) {
         return; /* sent before the peer saw our Close: nobody is there to take it */
     }
-    bool is_text = event->opcode == WS_TEXT;
-    if (LIKELY(event->is_first && event->is_last)) {
-        receive(ws, event->payload, is_text);
-        return;
-    }
-    struct partial *partial = need_partial(ws);
-    enum err e = partial != NULL ? buf_append_span(&partial->message, event->payload) : ERR_NOMEM;
-    if (e != ERR_OK) {
-        websocket_fail(ws, e == ERR_LIMIT ? WS_CLOSE_TOO_BIG : WS_CLOSE_INTERNAL, err_text(e));
-        return;
-    }
-    if (event->is_last) {
-        receive(ws, buf_span(&partial->message), is_text);
-        buf_fini(&partial->message);
-    } else if (ws->base.session != NULL) {
-        session_alive(ws->base.session); /* inside of a frame it cannot answer a ping */
+    if (UNLIKELY(event->is_compressed)) {
+        take_compressed(ws, event);
+    } else {
+        take_bytes(ws, event->payload, event->opcode == WS_TEXT, event->is_last);
     }
 }

@@ -21,6 +21,11 @@ enum err websocket_check(struct http_req *req, const struct transport_opts *opts
     unsigned status = 0;
     const char *why = NULL;
     enum err e = ws_handshake_check(req->head, &handshake, &status, &why);
+    if (e == ERR_OK && websocket_deflate_check(req, opts) != ERR_OK) {
+        e = ERR_PROTO;
+        status = 400;
+        why = "Sec-WebSocket-Extensions is malformed.";
+    }
     if (e == ERR_OK) {
         return ERR_OK;
     }
@@ -109,6 +114,7 @@ static void switch_protocols(struct websocket *ws, struct http_resp *resp, const
     if (subprotocol.len != 0) {
         http_resp_field(resp, SPAN_LIT("Sec-WebSocket-Protocol"), subprotocol);
     }
+    websocket_deflate_answer(ws, resp);
     ws->octets = http_resp_upgrade(resp);
     ws->state = WEBSOCKET_OPEN;
     http_octets_set_owner(ws->octets, &websocket_stream_ops, ws);
@@ -142,10 +148,12 @@ enum err websocket_open(struct http_req *req, const struct transport_opts *opts,
     ws->base = (struct carrier){&websocket_transport, session};
     ws->kit = session->kit;
     ws->opts = opts;
+    websocket_deflate_open(ws, req);
     if (session->state == SESSION_CONNECTING && session->dialect->handshake_opens) {
         ws->state = WEBSOCKET_OPENING;
         ws->opening = keep_opening(req->resp, &handshake, choice);
         if (ws->opening == NULL) {
+            websocket_drop_deflating(ws);
             mem_free(ws);
             return out_of_memory(session->kit, req->resp);
         }

@@ -17,6 +17,8 @@
     X(requests, "HTTP requests served here")                                                       \
     X(requests_refused, "HTTP requests answered 4xx for their form and closed")                    \
     X(websocket_upgrades, "101 answers sent")                                                      \
+    X(deflate_upgrades, "Of them with permessage-deflate")                                         \
+    X(deflate_starved, "WebSockets closed because limits.deflate_memory was used up")              \
     X(sessions_opened, "Sessions opened")                                                          \
     X(sessions_closed, "Sessions ended")                                                           \
     X(sessions_open, "Sessions alive now")                                                         \

@@ -16,6 +16,8 @@
 #include "base/timers.h"
 #include "base/turn.h"
 
+struct ws_deflate_pool;
+
 enum {
     KIT_SCRATCH_MAX_BYTES = 64 << 20,
     KIT_DRESS_MAX_BYTES = 6 * KIT_SCRATCH_MAX_BYTES, /* a frame of nothing but `<` as \u003c */
@@ -32,8 +34,9 @@ struct kit {
     struct rand rand;
     struct hash_key table_key; /* of this worker's own tables */
     struct hash_key owner_key; /* of the owner rule: the same in every worker of the process */
-    unsigned id;               /* 0..n_workers-1 */
-    unsigned n_workers;        /* >= 1 */
+    struct ws_deflate_pool *deflate_pool; /* of wire; NULL where no mount compresses */
+    unsigned id;                          /* 0..n_workers-1 */
+    unsigned n_workers;                   /* >= 1 */
 };
 
 /* `owner_key` is drawn once by the supervisor. */

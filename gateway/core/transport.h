@@ -22,6 +22,7 @@
 struct http_req;
 struct kit;
 struct session;
+struct ws_deflate_opts;
 
 enum transport_behaviour {
     TRANSPORT_DUPLEX,
@@ -77,6 +78,8 @@ struct transport_opts {
     const char *const *subprotocols;
     size_t n_subprotocols;
     bool hixie76; /* websocket: also takes the handshake of draft-hixie-thewebsocketprotocol-76 */
+    /* DUPLEX: permessage-deflate (wire/ws_deflate.h); NULL = never. Else the kit has its pool. */
+    const struct ws_deflate_opts *deflate;
     /* Appends the variable field lines of an answer (CORS, caching, cookies); `dress_ctx` is the
      * mount's. May be NULL. */
     enum err (*dress)(const void *dress_ctx, const struct http_req *req, struct buf *fields);

@@ -12,12 +12,14 @@
 #include "transports/jsonp.h"
 #include "transports/websocket.h"
 #include "transports/xhr.h"
+#include "wire/ws_deflate.h"
 
 enum {
     PONG_TIMEOUT_MS = 10000,
     ACCEPT_TIMEOUT_MS = 10000,
     MAX_FRAGMENTS = 65536,
     LEAST_MAX_FRAME_BYTES = 1 << 20,
+    DEFLATE_LEVEL = 6, /* zlib's own */
 };
 
 /* Which transport serves a route of the SockJS dialect, and how it looks there. */
@@ -67,7 +69,8 @@ static void compose_session(const struct config_mount *from, struct session_opts
 
 static struct transport_opts opts_of_route(const struct config *config,
                                            const struct config_mount *from, unsigned route,
-                                           const struct sockjs_opts *sockjs)
+                                           const struct sockjs_opts *sockjs,
+                                           const struct ws_deflate_opts *deflate)
 {
     return (struct transport_opts){
         .ops = sockjs_transports[route].ops,
@@ -80,13 +83,14 @@ static struct transport_opts opts_of_route(const struct config *config,
         .subprotocols = (const char *const *)from->subprotocols.items,
         .n_subprotocols = from->subprotocols.n,
         .hixie76 = from->hixie76,
+        .deflate = from->deflate ? deflate : NULL,
         .dress = sockjs_dress,
         .dress_ctx = sockjs,
     };
 }
 
 static void compose_mount(const struct config *config, unsigned index, struct mount *mount,
-                          struct sockjs_opts *sockjs)
+                          struct sockjs_opts *sockjs, struct ws_deflate_opts *deflate)
 {
     const struct config_mount *from = &config->mounts[index];
     mount->path = span_str(from->path);
@@ -104,15 +108,19 @@ static void compose_mount(const struct config *config, unsigned index, struct mo
         .path = span_eq(mount->path, SPAN_LIT("/")) ? SPAN_NONE : mount->path,
         .client = assets_sockjs_client(),
     };
+    *deflate = (struct ws_deflate_opts){.allow_takeover = from->deflate_takeover,
+                                        .max_window_bits = (uint8_t)from->deflate_window,
+                                        .level = DEFLATE_LEVEL,
+                                        .threshold_bytes = (uint32_t)from->deflate_threshold_bytes};
     if (!(from->dialects & CONFIG_SOCKJS)) {
         mount->dialect = &raw_dialect;
-        mount->transports[0] = opts_of_route(config, from, SOCKJS_RAW_WEBSOCKET, sockjs);
+        mount->transports[0] = opts_of_route(config, from, SOCKJS_RAW_WEBSOCKET, sockjs, deflate);
         return;
     }
     for (unsigned i = 0; i < SOCKJS_N_ROUTES; i++) {
         if (from->transports & sockjs_transports[i].config_bits) {
             sockjs->enabled |= 1U << i;
-            mount->transports[i] = opts_of_route(config, from, i, sockjs);
+            mount->transports[i] = opts_of_route(config, from, i, sockjs, deflate);
         }
     }
 }
@@ -128,14 +136,18 @@ enum err compose_create(const struct config *config, struct composed **out)
     c->mounts = mem_new(n, sizeof *c->mounts);
     c->sockjs = mem_new(n, sizeof *c->sockjs);
     buf_init(&c->flash_policy, FLASH_POLICY_MAX_BYTES);
-    if (c->mounts == NULL || c->sockjs == NULL ||
+    c->deflate = mem_new(n, sizeof *c->deflate);
+    if (c->mounts == NULL || c->sockjs == NULL || c->deflate == NULL ||
         (config->flash_listen.n != 0 && flash_policy_put(config, &c->flash_policy) != ERR_OK)) {
         compose_destroy(c);
         return ERR_NOMEM;
     }
     uint64_t max_frame = LEAST_MAX_FRAME_BYTES;
     for (size_t i = 0; i < config->n_mounts; i++) {
-        compose_mount(config, (unsigned)i, &c->mounts[i], &c->sockjs[i]);
+        compose_mount(config, (unsigned)i, &c->mounts[i], &c->sockjs[i], &c->deflate[i]);
+        if (config->mounts[i].deflate) {
+            c->deflate_bytes = config->deflate_memory_bytes / config->workers;
+        }
         if (config->mounts[i].max_message_bytes > max_frame) {
             max_frame = config->mounts[i].max_message_bytes;
         }
@@ -170,5 +182,6 @@ void compose_destroy(struct composed *composed)
     mem_free(composed->mounts);
     mem_free(composed->sockjs);
     buf_fini(&composed->flash_policy);
+    mem_free(composed->deflate);
     mem_free(composed);
 }

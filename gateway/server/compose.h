@@ -13,12 +13,15 @@
 
 struct config;
 struct sockjs_opts;
+struct ws_deflate_opts;
 
 struct composed {
     const struct config *config;
     struct router router;
     struct mount *mounts;
-    struct sockjs_opts *sockjs; /* one for each mount */
+    struct sockjs_opts *sockjs;      /* one for each mount */
+    struct ws_deflate_opts *deflate; /* likewise */
+    size_t deflate_bytes;            /* of each worker's streams; 0 = no mount compresses */
     struct http_opts http;
     struct binds_opts binds;
     uint32_t write_timeout_ms;

@@ -77,9 +77,14 @@ struct config_mount {
     uint64_t queue_soft_time_ms;   /* above queue_soft_bytes for so long = slow_policy */
     enum config_slow_policy slow_policy;
     enum config_accept accept;
-    bool hixie76;       /* WebSocket handshakes of 2010 are taken too */
-    bool cookie_needed; /* "cookie": JSESSIONID for sticky balancers */
-    char *sockjs_url;   /* script of the iframe page: '/...', http:// or https://; "" = our own */
+    bool hixie76;                     /* WebSocket handshakes of 2010 are taken too */
+    bool cookie_needed;               /* "cookie": JSESSIONID for sticky balancers */
+    bool deflate;                     /* permessage-deflate is offered to WebSockets */
+    bool deflate_takeover;            /* windows are kept from message to message */
+    unsigned deflate_window;          /* bits, 9 to 15 */
+    uint64_t deflate_threshold_bytes; /* messages below it are not compressed */
+    bool secrets;                     /* messages hold some: never `deflate` */
+    char *sockjs_url; /* script of the iframe page: '/...', http:// or https://; "" = our own */
 };
 
 struct config {
@@ -116,7 +121,8 @@ struct config {
     uint64_t message_timeout_ms; /* + bytes / min_rate; WebSocket */
     uint64_t min_rate_bytes;     /* per second */
     uint64_t keepalive_timeout_ms;
-    uint64_t write_timeout_ms; /* a peer that takes nothing for so long */
+    uint64_t write_timeout_ms;     /* a peer that takes nothing for so long */
+    uint64_t deflate_memory_bytes; /* "deflate_memory": of all workers together */
 
     struct config_mount *mounts; /* at least one unless demo */
     size_t n_mounts;

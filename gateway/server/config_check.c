@@ -15,7 +15,8 @@
 #include "server/flash_policy.h"
 
 enum {
-    LABEL_BYTES = 64
+    LABEL_BYTES = 64,
+    LEAST_DEFLATE_BYTES = 512 << 10, /* streams of the largest window, both ways */
 };
 
 static size_t index_of(const char *path)
@@ -128,12 +129,26 @@ static void set_default_transports(const struct config_loader *ld, const struct 
     }
 }
 
+static void check_mount_secrets(struct config_loader *ld, const struct config_scope *scope)
+{
+    const struct config_mount *mount = scope->part;
+    const struct jsonc_node *deflate = given(ld, "mounts[].deflate");
+    if (mount->deflate && mount->secrets && deflate != NULL) {
+        config_problem(ld->report, deflate->value,
+                       "set one of the two to false, or move the secrets to a mount of their own",
+                       "%sdeflate with secrets: sizes of compressed messages tell what is in them "
+                       "(CRIME, BREACH)",
+                       scope->label);
+    }
+}
+
 void config_check_mount(struct config_loader *ld, const struct config_scope *scope)
 {
     check_mount_path(ld, scope);
     check_mount_origins(ld, scope);
     check_mount_queues(ld, scope);
     set_default_transports(ld, scope);
+    check_mount_secrets(ld, scope);
 }
 
 static void check_url_limit(struct config_loader *ld)
@@ -153,6 +168,36 @@ static void check_url_limit(struct config_loader *ld)
     (void)config_format_number(CONFIG_TYPE_SIZE, config->head_bytes, number);
     (void)snprintf(hint, sizeof hint, "write at most \"%s\" or raise limits.head", number);
     config_problem(ld->report, url->value, hint, "limits.url is above limits.head: %s", number);
+}
+
+/* Each worker's share must do for one message of the largest mount, inflated. */
+static void check_deflate_memory(struct config_loader *ld)
+{
+    struct config *config = ld->config;
+    const struct jsonc_node *memory = given(ld, "limits.deflate_memory");
+    uint64_t most = 0;
+    for (size_t i = 0; i < config->n_mounts; i++) {
+        const struct config_mount *mount = &config->mounts[i];
+        if (mount->deflate && mount->max_message_bytes > most) {
+            most = mount->max_message_bytes;
+        }
+    }
+    uint64_t least = config->workers * (most + LEAST_DEFLATE_BYTES);
+    if (most == 0 || config->deflate_memory_bytes >= least ||
+        is_refused(ld, "limits.deflate_memory")) {
+        return;
+    }
+    if (memory == NULL) {
+        config->deflate_memory_bytes = least;
+        return;
+    }
+    char number[CONFIG_NUMBER_BYTES];
+    char hint[CONFIG_HINT_BYTES];
+    (void)config_format_number(CONFIG_TYPE_SIZE, least, number);
+    (void)snprintf(hint, sizeof hint, "write at least \"%s\" or lower max_message", number);
+    config_problem(ld->report, memory->value, hint,
+                   "limits.deflate_memory has no room for a largest message in each worker: %s",
+                   number);
 }
 
 /* The element before element i that names the same address, or i. */
@@ -326,4 +371,5 @@ void config_check_top(struct config_loader *ld)
     check_tls(ld);
     check_flash(ld);
     check_url_limit(ld);
+    check_deflate_memory(ld);
 }

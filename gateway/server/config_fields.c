@@ -253,6 +253,16 @@ const struct config_field config_fields[] = {
      .fallback = "\"30s\"",
      IN_TOP(write_timeout_ms),
      .help = "A client that takes no byte for so long is cut. Answers readers that never read."},
+    {.path = "limits.deflate_memory",
+     .type = CONFIG_TYPE_SIZE,
+     RANGE(MIB(1), GIB(64)),
+     .fallback = "\"64m\"",
+     IN_TOP(deflate_memory_bytes),
+     .help = "All compression together, streams and half-inflated messages: shared out evenly to "
+             "the workers, each with room for one largest message and 512k (the default is raised "
+             "to that). Near it no window is kept, at it messages go uncompressed and clients that "
+             "send compressed ones are closed with 1013. Answers many compressors, and small "
+             "messages that inflate to large ones."},
 
     {.path = "mounts[].path",
      .type = CONFIG_TYPE_STRING,
@@ -365,6 +375,40 @@ const struct config_field config_fields[] = {
      IN_MOUNT(hixie76),
      .help = "Take the WebSocket handshake of 2010 (draft 76) as well, with keys instead of a "
              "version; for clients that nobody can replace. Text only."},
+    {.path = "mounts[].deflate",
+     .type = CONFIG_TYPE_BOOL,
+     .fallback = "false",
+     IN_MOUNT(deflate),
+     .help =
+         "Compress WebSocket messages (permessage-deflate) for clients that offer it. Not where "
+         "`secrets` are."},
+    {.path = "mounts[].deflate_threshold",
+     .type = CONFIG_TYPE_SIZE,
+     RANGE(0, MIB(64)),
+     .fallback = "512",
+     IN_MOUNT(deflate_threshold_bytes),
+     .help = "Messages to clients below it are sent as they are: short ones cost more time than "
+             "they save."},
+    {.path = "mounts[].deflate_takeover",
+     .type = CONFIG_TYPE_BOOL,
+     .fallback = "false",
+     IN_MOUNT(deflate_takeover),
+     .help = "Keep each client's window from message to message: similar messages get far smaller, "
+             "for the memory of `deflate_window` in each session that compresses."},
+    {.path = "mounts[].deflate_window",
+     .type = CONFIG_TYPE_UNSIGNED,
+     RANGE(9, 15),
+     .fallback = "12",
+     IN_MOUNT(deflate_window),
+     .help = "Window in bits, at most: 9 takes 12k to compress and 8k to inflate, 12 takes 38k and "
+             "11k, 15 takes 262k and 39k. Clients that give no say in theirs use 15."},
+    {.path = "mounts[].secrets",
+     .type = CONFIG_TYPE_BOOL,
+     .fallback = "false",
+     IN_MOUNT(secrets),
+     .help = "Messages hold secrets such as tokens beside text that others choose: `deflate` is "
+             "refused. Answers guesses at a secret by the size of what was compressed with it "
+             "(CRIME, BREACH)."},
     {.path = "mounts[].sockjs_url",
      .type = CONFIG_TYPE_STRING,
      .form = CONFIG_FORM_SCRIPT_URL,

@@ -11,6 +11,7 @@
 #include "server/assets.h"
 #include "server/config.h"
 #include "server/worker_internal.h"
+#include "wire/ws_deflate_pool.h"
 
 enum {
     GOODBYE_LOOK_MS = 20,   /* how often a draining worker looks whether it is done */
@@ -142,6 +143,12 @@ static void close_fds(const struct worker_birth *birth)
     }
 }
 
+static enum err create_deflate_pool(struct worker *w)
+{
+    size_t bytes = w->composed->deflate_bytes;
+    return bytes != 0 ? ws_deflate_pool_create(bytes, &w->kit.deflate_pool) : ERR_OK;
+}
+
 enum err worker_create(const struct worker_birth *birth, struct worker **out)
 {
     struct worker *w = MEM_NEW(struct worker);
@@ -161,7 +168,10 @@ enum err worker_create(const struct worker_birth *birth, struct worker **out)
     w->binds.spread = worker_spread;
     w->binds.on_unlinked = worker_on_unlinked;
     w->binds.hooks_ctx = w;
-    enum err e = admit_init(&w->admit, &w->kit, &birth->composed->router, &w->binds);
+    enum err e = create_deflate_pool(w);
+    if (e == ERR_OK) {
+        e = admit_init(&w->admit, &w->kit, &birth->composed->router, &w->binds);
+    }
     if (e == ERR_OK) {
         w->admit.other = assets_serve;
         w->admit.other_ctx = birth->composed->config->demo ? w : NULL;
@@ -238,6 +248,7 @@ void worker_destroy(struct worker *w)
         loop_destroy(w->loop); /* runs what the ends above put off, first of all the frees */
     }
     http_server_fini(&w->http);
+    ws_deflate_pool_destroy(w->kit.deflate_pool);
     kit_fini(&w->kit);
     mem_free(w);
 }

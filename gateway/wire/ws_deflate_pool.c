@@ -107,8 +107,7 @@ static struct ws_stream *remove_idle(struct ws_deflate_pool *pool, size_t i)
     return stream;
 }
 
-/* Counts `bytes` more. False: too much, also without any idle stream. */
-static bool count(struct ws_deflate_pool *pool, size_t bytes)
+bool ws_stream_count(struct ws_deflate_pool *pool, size_t bytes)
 {
     while (pool->used_bytes + bytes > pool->budget_bytes && pool->n_idle != 0) {
         end(remove_idle(pool, 0));
@@ -118,6 +117,11 @@ static bool count(struct ws_deflate_pool *pool, size_t bytes)
     }
     pool->used_bytes += bytes;
     return true;
+}
+
+void ws_stream_uncount(struct ws_deflate_pool *pool, size_t bytes)
+{
+    pool->used_bytes -= bytes;
 }
 
 static bool is_same_kind(struct ws_stream_kind a, struct ws_stream_kind b)
@@ -134,7 +138,7 @@ enum err ws_stream_borrow(struct ws_deflate_pool *pool, struct ws_stream_kind ki
             return ERR_OK;
         }
     }
-    if (!count(pool, cost(kind))) {
+    if (!ws_stream_count(pool, cost(kind))) {
         return ERR_LIMIT;
     }
     enum err e = ws_stream_make(pool, kind, out);
@@ -162,7 +166,7 @@ void ws_stream_give_back(struct ws_stream *stream)
 
 void ws_stream_reserve(struct ws_deflate_pool *pool, struct ws_stream_kind kind)
 {
-    if (!count(pool, cost(kind))) {
+    if (!ws_stream_count(pool, cost(kind))) {
         pool->used_bytes += cost(kind); /* ws_deflate_pool_fit was not asked */
     }
 }

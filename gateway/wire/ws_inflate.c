@@ -43,6 +43,8 @@ void ws_inflate_fini(struct ws_inflate *reader)
         ws_stream_give_back(reader->stream);
     }
     reader->stream = NULL;
+    ws_stream_uncount(reader->pool, reader->held_bytes);
+    reader->held_bytes = 0;
 }
 
 static enum err refuse(struct ws_fault *fault, enum err e, uint16_t close_code, const char *why)
@@ -63,6 +65,17 @@ static enum err need_stream(struct ws_inflate *reader, struct ws_fault *fault)
         return refuse(fault, e, WS_CLOSE_TRY_AGAIN, "No memory for compressed messages now");
     }
     return e == ERR_OK ? e : refuse(fault, e, WS_CLOSE_INTERNAL, "Out of memory");
+}
+
+/* The caller keeps `out` until the message is whole. */
+static enum err hold(struct ws_inflate *reader, struct span out, struct ws_fault *fault)
+{
+    if (!ws_stream_count(reader->pool, out.len)) {
+        return refuse(fault, ERR_LIMIT, WS_CLOSE_TRY_AGAIN,
+                      "No memory for compressed messages now");
+    }
+    reader->held_bytes += out.len;
+    return ERR_OK;
 }
 
 /* Behind a final block: a new stream with the old window. zlib has one call for it, but not a
@@ -187,6 +200,8 @@ static enum err end_message(struct ws_inflate *reader, struct ws_fault *fault)
         ws_stream_give_back(reader->stream);
         reader->stream = NULL;
     }
+    ws_stream_uncount(reader->pool, reader->held_bytes);
+    reader->held_bytes = 0;
     reader->in_bytes = 0;
     reader->out_bytes = 0;
     reader->n_finals = 0;
@@ -215,5 +230,9 @@ enum err ws_inflate_step(struct ws_inflate *reader, const struct ws_event *event
     if (UNLIKELY(checked != ERR_OK)) {
         return checked;
     }
-    return e == ERR_OK && event->is_last ? end_message(reader, fault) : e;
+    if (e == ERR_OK && event->is_last) {
+        return end_message(reader, fault);
+    }
+    checked = e == ERR_OK || e == ERR_AGAIN ? hold(reader, *out, fault) : e;
+    return checked == ERR_OK ? e : checked;
 }

@@ -11,6 +11,8 @@
  * so is a distance beyond the agreed window where it lies within one step (zlib's way; else 1007).
  * Without takeover a stream is on loan from the first piece to the last; when the budget has none,
  * the WebSocket must end (1013), as this message cannot be read and the next may not overtake it.
+ * What is inflated before a message's end is gathered by the caller, and counts in the budget until
+ * then: a kilobyte on the wire may not pin a megabyte each on many sessions. (1013 too.)
  * Threads: the owning worker. Fuzz target: tests/fuzz/ws_inflate_fuzz.c.
  */
 #ifndef POSTERN_WIRE_WS_INFLATE_H
@@ -25,6 +27,7 @@ struct ws_inflate {
     uint64_t max_bytes;
     uint64_t in_bytes;   /* of the present message, compressed, so far */
     uint64_t out_bytes;  /* inflated */
+    size_t held_bytes;   /* of it, handed out before the end: counted in the pool's budget */
     uint32_t n_finals;   /* final blocks of it */
     uint8_t window_bits; /* of the stream, 9..15 */
     uint8_t utf8;

@@ -45,6 +45,10 @@ enum err ws_stream_make(struct ws_deflate_pool *pool, struct ws_stream_kind kind
 void ws_stream_end_reserved(struct ws_deflate_pool *pool, struct ws_stream_kind kind,
                             struct ws_stream *stream);
 
+/* Counts other bytes in the budget; idle streams make room. False: it is used up. */
+bool ws_stream_count(struct ws_deflate_pool *pool, size_t bytes) MUST_CHECK;
+void ws_stream_uncount(struct ws_deflate_pool *pool, size_t bytes);
+
 /* WS_DEFLATE_STEP_BYTES, valid until any other stream of the worker inflates. */
 char *ws_stream_scratch(struct ws_deflate_pool *pool);
 /* WS_STREAM_MAX_WINDOW_BYTES, valid during the call. */

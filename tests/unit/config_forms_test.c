@@ -420,6 +420,27 @@ static const struct {
      "t.json:4:19: mounts[0].queue_hard must be at least twice max_message: 2m\n"
      "    4 |     \"queue_hard\": \"256k\"}]\n"
      "      |                   ^~~~~~ write at least \"2m\" or lower max_message\n"},
+    {"deflate with secrets",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\",\n"
+     "    \"secrets\": true, \"deflate\": true}]\n"
+     "}\n",
+     "t.json:4:33: mounts[0].deflate with secrets: sizes of compressed messages tell what is in "
+     "them (CRIME, BREACH)\n"
+     "    4 |     \"secrets\": true, \"deflate\": true}]\n"
+     "      |                                 ^~~~ set one of the two to false, or move the "
+     "secrets "
+     "to a mount of their own\n"},
+    {"deflate_memory below one message",
+     "{\n"
+     "  \"listen\": \"8080\", \"handlers\": {\"socket\": \"h.sock\"}, \"workers\": 2,\n"
+     "  \"limits\": {\"deflate_memory\": \"2m\"},\n"
+     "  \"mounts\": [{\"path\": \"/a\", \"deflate\": true}]\n"
+     "}\n",
+     "t.json:3:32: limits.deflate_memory has no room for a largest message in each worker: 3m\n"
+     "    3 |   \"limits\": {\"deflate_memory\": \"2m\"},\n"
+     "      |                                ^~~~ write at least \"3m\" or lower max_message\n"},
     {"url above head",
      "{\n"
      "  \"limits\": {\"head\": \"8k\", \"url\": \"16k\"},\n"

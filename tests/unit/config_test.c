@@ -61,6 +61,9 @@ static void check_default_mount(const struct config_mount *mount)
     assert_int_equal(mount->slow_policy, CONFIG_SLOW_CLOSE);
     assert_int_equal(mount->accept, CONFIG_ACCEPT_AT_ONCE);
     assert_false(mount->cookie_needed);
+    assert_false(mount->deflate || mount->deflate_takeover || mount->secrets);
+    assert_int_equal(mount->deflate_threshold_bytes, 512);
+    assert_int_equal(mount->deflate_window, 12);
     assert_string_equal(mount->sockjs_url, "");
 }
 
@@ -85,6 +88,7 @@ static void check_default_top(const struct config *config)
     assert_int_equal(config->min_rate_bytes, 4 << 10);
     assert_int_equal(config->keepalive_timeout_ms, 75000);
     assert_int_equal(config->write_timeout_ms, 30000);
+    assert_int_equal(config->deflate_memory_bytes, 64 << 20);
 }
 
 static void test_defaults(void **state)
@@ -122,7 +126,9 @@ static void test_every_value(void **state)
         "  \"heartbeat\": \"1500ms\", \"response_limit\": 1, \"max_message\": \"2k\",\n"
         "  \"queue_hard\": 4096, \"slow_policy\": \"drop-oldest\", \"accept\": \"handler\",\n"
         "  \"cookie\": true, \"sockjs_url\": \"https://cdn.example/a.js?v=1\"},\n"
-        "  {\"path\": \"/b/c\", \"queue_hard\": \"2m\"}]}",
+        "  {\"path\": \"/b/c\", \"queue_hard\": \"2m\"},\n"
+        "  {\"path\": \"/d\", \"deflate\": true, \"deflate_takeover\": true,\n"
+        "   \"deflate_window\": 15, \"deflate_threshold\": 0}]}",
         NULL);
     assert_non_null(config);
     assert_int_equal(config->listen.n, 2);
@@ -149,6 +155,12 @@ static void test_every_value(void **state)
     assert_true(mount->cookie_needed);
     assert_string_equal(mount->sockjs_url, "https://cdn.example/a.js?v=1");
     check_default_mount(&config->mounts[1]);
+    mount = &config->mounts[2];
+    assert_true(mount->deflate && mount->deflate_takeover);
+    assert_int_equal(mount->deflate_window, 15);
+    assert_int_equal(mount->deflate_threshold_bytes, 0);
+    /* 256 workers with a message of 1m and 512k each */
+    assert_int_equal(config->deflate_memory_bytes, 384 << 20);
     config_destroy(config);
 }
 
@@ -218,7 +230,7 @@ static void test_bounds(void **state)
         }
         n_checked++;
     }
-    assert_int_equal(n_checked, 25);
+    assert_int_equal(n_checked, 28);
 }
 
 static void test_strings_at_limit(void **state)
