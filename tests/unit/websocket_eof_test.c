@@ -16,8 +16,10 @@ static void every_answer_still_comes(void **state)
     HEARD(0, "ping()"); /* whether anybody reads at all */
     rig_pass(&rig.rig, WEBSOCKET_EOF_QUIET_MS - 1);
     mount_send(&rig, 0, "to the first");
+    rig_turn(&rig.rig);
     rig_pass(&rig.rig, WEBSOCKET_EOF_QUIET_MS - 1);
     mount_send(&rig, 0, "to the last");
+    rig_turn(&rig.rig);
     rig_pass(&rig.rig, WEBSOCKET_EOF_QUIET_MS - 1);
     HEARD(0, "text(to the first) text(to the last)");
     TOLD("");
@@ -35,6 +37,7 @@ static void a_handler_that_never_stops_is_cut(void **state)
     for (int i = 0; i < WEBSOCKET_EOF_MAX_MS / 500 - 1; i++) {
         rig_pass(&rig.rig, 500);
         mount_send(&rig, 0, "tick");
+        rig_turn(&rig.rig);
     }
     rig_pass(&rig.rig, 499);
     TOLD("");
