@@ -618,14 +618,14 @@ static void an_undecided_session_is_offered_whole_again(void **state)
     HEARD(2, "OPEN 1 1 {resumed}");
 }
 
-/* The fields of the last OPEN that speak of subprotocols. */
-#define CHECK_OPEN(i, want)                                                                        \
-    do {                                                                                           \
-        rig_turn(&rig);                                                                            \
-        struct span wrote = scripted_written(&handlers[i].io);                                     \
-        CHECK(want, memmem(wrote.ptr, wrote.len, want, sizeof want - 1) != NULL);                  \
-        scripted_forget_written(&handlers[i].io);                                                  \
-    } while (0)
+/* Handler `i` has got an OPEN with this in it. */
+static void check_open(int i, const char *want)
+{
+    rig_turn(&rig);
+    struct span wrote = scripted_written(&handlers[i].io);
+    CHECK(want, memmem(wrote.ptr, wrote.len, want, strlen(want)) != NULL);
+    scripted_forget_written(&handlers[i].io);
+}
 
 static enum err take_any_accept(struct carrier *carrier, struct span subprotocol)
 {
@@ -649,13 +649,13 @@ static void a_handler_hears_of_subprotocols(void **state)
     (void)state;
     connect_handler(0);
     open_offering(0);
-    CHECK_OPEN(0, "\"subprotocols\":[\"a\",\"b\"],\"headers\":{\"user-agent\":\"t\"},"
+    check_open(0, "\"subprotocols\":[\"a\",\"b\"],\"headers\":{\"user-agent\":\"t\"},"
                   "\"subprotocol\":\"b\",\"resumed\":false}");
     say(0, "ACCEPT 1 1\na\nACK 1 0\n\n"); /* the client was let in before */
     CHECK_RECORD(&carriers, "");
     kill_handler(0);
     connect_handler(1);
-    CHECK_OPEN(1, "\"origin\":\"\",\"subprotocol\":\"b\",\"resumed\":true}");
+    check_open(1, "\"origin\":\"\",\"subprotocol\":\"b\",\"resumed\":true}");
 }
 
 static void a_handlers_choice_is_kept(void **state)
@@ -668,13 +668,13 @@ static void a_handlers_choice_is_kept(void **state)
     CHECK_RECORD(&carriers, "<accepted a>");
     kill_handler(0);
     connect_handler(1);
-    CHECK_OPEN(1, "\"subprotocol\":\"a\",\"resumed\":true}");
+    check_open(1, "\"subprotocol\":\"a\",\"resumed\":true}");
     open_offering(1);
     say(1, "ACCEPT 2 0\n\nACK 2 0\n\n");
     CHECK_RECORD(&carriers, "<accepted >");
     kill_handler(1);
     connect_handler(2);
-    CHECK_OPEN(2, "\"subprotocol\":\"b\",\"resumed\":true}");
+    check_open(2, "\"subprotocol\":\"b\",\"resumed\":true}");
 }
 
 /* The link lives on. */
