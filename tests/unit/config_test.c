@@ -64,6 +64,7 @@ static void check_default_mount(const struct config_mount *mount)
     assert_false(mount->deflate || mount->deflate_takeover || mount->secrets);
     assert_int_equal(mount->deflate_threshold_bytes, 512);
     assert_int_equal(mount->deflate_window, 12);
+    assert_false(mount->hixie76);
     assert_string_equal(mount->sockjs_url, "");
 }
 
@@ -120,12 +121,15 @@ static void test_every_value(void **state)
     struct config *config = parse(
         "{\"$schema\": {\"any\": 1}, \"listen\": [\"127.0.0.1:0\", \"[::1]:65535\"],\n"
         "\"workers\": 256, \"drain\": 0, \"demo\": true, \"log\": {\"level\": \"error\"},\n"
+        "\"flash\": {\"listen\": \"843\", \"domains\": [\"a.example\", \"*.b.example\"], "
+        "\"ports\": \"8000-8099\"},\n"
         "\"handlers\": {\"socket\": \"./a b\", \"mode\": \"777\", \"grace\": \"0s\"},\n"
         "\"mounts\": [{\"path\": \"/\", \"dialects\": [\"raw\", \"sockjs\"],\n"
         "  \"transports\": \"xhr\", \"origins\": [\"*\", \"null\", \"https://a.example:8443\"],\n"
         "  \"heartbeat\": \"1500ms\", \"response_limit\": 1, \"max_message\": \"2k\",\n"
         "  \"queue_hard\": 4096, \"slow_policy\": \"drop-oldest\", \"accept\": \"handler\",\n"
-        "  \"cookie\": true, \"sockjs_url\": \"https://cdn.example/a.js?v=1\"},\n"
+        "  \"cookie\": true, \"hixie76\": true, \"sockjs_url\": "
+        "\"https://cdn.example/a.js?v=1\"},\n"
         "  {\"path\": \"/b/c\", \"queue_hard\": \"2m\"},\n"
         "  {\"path\": \"/d\", \"deflate\": true, \"deflate_takeover\": true,\n"
         "   \"deflate_window\": 15, \"deflate_threshold\": 0}]}",
@@ -133,6 +137,9 @@ static void test_every_value(void **state)
     assert_non_null(config);
     assert_int_equal(config->listen.n, 2);
     assert_string_equal(config->listen.items[1], "[::1]:65535");
+    assert_string_equal(config->flash_listen.items[0], "843");
+    assert_string_equal(config->flash_domains.items[1], "*.b.example");
+    assert_string_equal(config->flash_ports.items[0], "8000-8099");
     assert_int_equal(config->workers, 256);
     assert_int_equal(config->drain_ms, 0);
     assert_true(config->demo);
@@ -153,6 +160,7 @@ static void test_every_value(void **state)
     assert_int_equal(mount->slow_policy, CONFIG_SLOW_DROP_OLDEST);
     assert_int_equal(mount->accept, CONFIG_ACCEPT_HANDLER);
     assert_true(mount->cookie_needed);
+    assert_true(mount->hixie76);
     assert_string_equal(mount->sockjs_url, "https://cdn.example/a.js?v=1");
     check_default_mount(&config->mounts[1]);
     mount = &config->mounts[2];

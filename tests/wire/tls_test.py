@@ -157,6 +157,17 @@ def websocket(server, check):
     check("then the end of the stream, with close_notify", peer.is_ended and peer.buffer == b"")
 
 
+def hixie76(server, check):
+    peer = server.connect()
+    peer.send(b"GET /echo/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+              b"Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n")
+    head = read_until(peer, b"\r\n\r\n")
+    check("the WebSocket of 2010 names its URL with wss",
+          b"\r\nSec-WebSocket-Location: wss://localhost/echo/websocket\r\n" in head)
+    peer.send(b"^n:ds[4U\0hi\xff")
+    check("and answers", read_exactly(peer, 20) == b"8jKS'y:G*Co,Wxa-\0hi\xff")
+
+
 def resumption(server, check):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context = server.context(version)
@@ -226,7 +237,7 @@ def main():
         cert, key = make_certificate(folder)
         server = Server(build_dir, cert, key)
         try:
-            for test in (versions, alpn, many_requests, big_bodies, websocket, resumption, abuse):
+            for test in (versions, alpn, many_requests, big_bodies, websocket, hixie76, resumption, abuse):
                 try:
                     test(server, check)
                 except (AssertionError, OSError) as error:
