@@ -15,8 +15,8 @@ import time
 sys.dont_write_bytecode = True
 
 from run import Tally
-from siege import (IS_LONG, SEED, WEBSOCKET_CLOSE, WEBSOCKET_HELLO, WEBSOCKET_OPEN, Daemon, FreshClient, await_end,
-                   check_aftermath, connect, post, raise_own_limit, receive, reset, send, swarm)
+from siege import (FORM, IS_LONG, SEED, WEBSOCKET_CLOSE, WEBSOCKET_HELLO, WEBSOCKET_OPEN, Daemon, FreshClient,
+                   await_end, check_aftermath, connect, get, post, raise_own_limit, receive, reset, send, swarm)
 
 N_RANDOM = 10000 if IS_LONG else 1000
 WIDTH = 50
@@ -75,6 +75,8 @@ def request_and_noise(rng, _):
         post(f"/echo/0/{sid}/xhr") + f"POST /echo/0/{sid}/xhr_send HTTP/1.1\r\nHost: a\r\n".encode()
         + b"Transfer-Encoding: chunked\r\n\r\n5\r\n",
         f"POST /echo/0/{sid}/xhr HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode(),
+        get(f"/echo/0/{sid}/eventsource"), get(f"/echo/0/{sid}/htmlfile?c=x"),
+        get(f"/echo/0/{sid}/jsonp?c=x") + post(f"/echo/0/{sid}/jsonp_send", b"d=%5B%22hi%22%5D", FORM),
         b"OPTIONS /echo/info HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\nX: ",
     ))
     if rng.random() < 0.5:
@@ -85,7 +87,9 @@ def request_and_noise(rng, _):
 def bent_request(rng, _):
     """Whole requests with a few bytes changed."""
     sid = f"{rng.getrandbits(40):x}"
-    request = bytearray(post(f"/echo/0/{sid}/xhr") + post(f"/echo/0/{sid}/xhr_send", b'["a","\\u00e9"]') + GET)
+    request = bytearray(rng.choice((
+        post(f"/echo/0/{sid}/xhr") + post(f"/echo/0/{sid}/xhr_send", b'["a","\\u00e9"]') + GET,
+        get(f"/echo/0/{sid}/jsonp?c=%78") + post(f"/echo/0/{sid}/jsonp_send", b"a=b&d=%5B%22a%2B+%22%5D", FORM))))
     for _ in range(rng.randrange(1, 5)):
         request[rng.randrange(len(request))] = rng.randrange(256)
     return bytes(request)
@@ -153,6 +157,9 @@ def plain_cuts(daemon, results):
         lambda sid: post(f"/echo/0/{sid}/xhr") + post(f"/echo/0/{sid}/xhr_send", b'["hi"]'),
         lambda sid: post(f"/echo/0/{sid}/xhr_streaming"),
         lambda sid: post(f"/echo/0/{sid}/xhr") + post(f"/echo/0/{sid}/xhr"),  # the second one waits
+        lambda sid: get(f"/echo/0/{sid}/eventsource"),
+        lambda sid: get(f"/echo/0/{sid}/htmlfile?c=x"),
+        lambda sid: get(f"/echo/0/{sid}/jsonp?c=x") + post(f"/echo/0/{sid}/jsonp_send", b"d=%5B%22hi%22%5D", FORM),
     )
     for conversation in conversations:
         for at in range(len(conversation("0" * 10)) + 1):

@@ -47,6 +47,13 @@ def post(path, body=b"", fields=""):
     return f"POST {path} HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def get(path):
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
+
+
 def raise_own_limit():
     """A client of thousands of connections needs as many descriptors as it may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
