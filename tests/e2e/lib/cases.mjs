@@ -54,6 +54,53 @@ export const CASES = [
     },
   },
   {
+    name: 'what URLs and forms read otherwise',
+    want: 'same',
+    run: async (client) => {
+      const connection = await client.open('/echo');
+      const texts = ['%20', '%', '100 %25', '%zz%u0041%c3%28', '+', 'a=b&d=["c"]', '?#;', ' ', '\r\n', '\n\r'];
+      for (const text of [...texts, texts.join('')]) {
+        connection.send(text);
+        const back = await connection.next();
+        if (back !== text) return `${JSON.stringify(text)} came back as ${JSON.stringify(back)}`;
+      }
+      connection.close();
+      return 'same';
+    },
+  },
+  {
+    name: 'markup comes back as text, and nothing of it runs',
+    want: { back: 'same', ran: [] },
+    run: async (client) => {
+      const ran = [];
+      // Without a double quote, which is escaped in any JSON, and without a blank.
+      const say = (what) => `top.postMessage('ran:${what}','*')`;
+      const listen = ({ data }) => {
+        if (String(data).startsWith('ran:')) ran.push(data);
+      };
+      globalThis.addEventListener?.('message', listen); // Node has none, and nothing that could run markup
+      const texts = [
+        `</script><script>${say('script')}</script>`, `</script><img src=x: onerror=${say('image')}>`,
+        `<script>${say('inner')}</script>`, `");${say('end')};//`, `\\");${say('escape')};//`,
+        `\u2028${say('line')}\u2029`, '<!--', '<!--<script>', ']]>', '-->', '&lt;&#60;', '\\u003c',
+      ];
+      const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+      const connection = await client.open('/echo');
+      let back = 'same';
+      for (const text of texts) {
+        connection.send(text);
+        const got = await Promise.race([connection.next(), pause(5000)]);
+        if (got !== text) {
+          back = `${JSON.stringify(got)} for ${text}`;
+          break;
+        }
+      }
+      await pause(50); // a posted message arrives later
+      connection.close();
+      return { back, ran };
+    },
+  },
+  {
     name: 'every code point of Unicode',
     big: true,
     want: 'same',
