@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import test, { after, before } from 'node:test';
 import WebSocket from 'ws';
-import { CHOSEN_CASES, TRANSPORTS, makeClient } from './lib/cases.mjs';
+import { CHOSEN_CASES, PATIENCE, TRANSPORTS, makeClient } from './lib/cases.mjs';
 import { startConformance } from './lib/server.mjs';
 
 const SockJS = createRequire(import.meta.url)('sockjs-client');
@@ -18,13 +18,14 @@ after(() => server.stop());
 for (const transport of TRANSPORTS) {
   for (const one of CHOSEN_CASES) {
     test(`sockjs-client in Node, ${transport}: ${one.name}`, { timeout: 60000 }, async () => {
-      assert.deepEqual(await one.run(makeClient(SockJS, server.url, [transport])), one.want);
+      const client = makeClient(SockJS, server.url, { transports: [transport], timeout: PATIENCE });
+      assert.deepEqual(await one.run(client), one.want);
     });
   }
 }
 
 test('sockjs-client in Node, WebSocket off: the next transport is taken', { timeout: 20000 }, async () => {
-  const client = makeClient(SockJS, server.url, TRANSPORTS);
+  const client = makeClient(SockJS, server.url, { transports: TRANSPORTS });
   const connection = await client.open('/disabled_websocket_echo');
   assert.equal(connection.transport, 'xhr-streaming');
   connection.send('still here');

@@ -28,6 +28,9 @@ const executablePath = FIREFOX ? find('firefox-esr') || find('firefox') : find('
 
 export const browserName = FIREFOX ? 'firefox' : 'chromium';
 
+/** How many pages may be at work at once. Firefox lets the timers of a page in the background wait. */
+export const sideBySide = FIREFOX ? 1 : 4;
+
 export function launchBrowser() {
   return puppeteer.launch({
     browser: FIREFOX ? 'firefox' : 'chrome',
