@@ -1,6 +1,6 @@
 /*
  * websocket: the DUPLEX transport over an RFC 6455 upgrade. One carrier per connection, 120 bytes
- * plus what exists only while a message is incomplete, and 104 where permessage-deflate was agreed.
+ * plus what exists only while a message is incomplete, and 96 where permessage-deflate was agreed.
  * Deadlines: a message, first byte of its first frame's head to last byte, must be whole within
  * `message_timeout_ms` plus its payload / `min_rate_bytes_per_s` (1008); not counting the time that
  * it is paused. Threads: the owning worker.
