@@ -19,6 +19,7 @@ enum {
 
 const struct scene scenes[] = {
     {"raw", USER_RAW, STAGE_UNIX, SCENE_WHOLE},
+    {"deflate", USER_DEFLATE, STAGE_UNIX, SCENE_WHOLE},
     {"websocket", USER_WS, STAGE_UNIX, SCENE_WHOLE},
     {"xhr_streaming", USER_STREAM, STAGE_UNIX, SCENE_WHOLE},
     {"xhr", USER_POLL, STAGE_UNIX, SCENE_WHOLE},
@@ -34,6 +35,11 @@ const struct scene scenes[] = {
     {"start-tls", USER_RAW, STAGE_TLS, SCENE_START},
     {NULL, USER_RAW, STAGE_UNIX, SCENE_WHOLE},
 };
+
+static const char *base_of(const struct scene *scene)
+{
+    return scene->transport == USER_DEFLATE ? "/z" : "/s";
+}
 
 /* Large, and one at a time on the stage for most of it. */
 static struct user guest;
@@ -98,7 +104,7 @@ static void hear_from_the_void(struct user *user)
 static void play_guest(const struct scene *scene, struct stage *stage)
 {
     static const char *const kick = "kick";
-    user_open(&guest, stage, scene->transport, scene->door, "/s");
+    user_open(&guest, stage, scene->transport, scene->door, base_of(scene));
     echo(&guest, "first \\\"one\\\"");
     echo_two(&guest);
     send_handler_away(stage, RESTART_MS);
@@ -116,7 +122,7 @@ static void play_guest(const struct scene *scene, struct stage *stage)
 /* Goes while nobody reads what it has said. */
 static void play_deserter(const struct scene *scene, struct stage *stage)
 {
-    user_open(&visitor, stage, scene->transport, scene->door, "/s");
+    user_open(&visitor, stage, scene->transport, scene->door, base_of(scene));
     say_into_the_void(stage, &visitor);
     for (int i = 0; i < DESERT_STEPS; i++) {
         (void)stage_step(stage);
@@ -145,7 +151,7 @@ static const char *judge(const struct user *user, bool *is_whole)
 
 static const char *play_stop(const struct scene *scene, struct stage *stage, bool *is_whole)
 {
-    user_open(&guest, stage, scene->transport, scene->door, "/s");
+    user_open(&guest, stage, scene->transport, scene->door, base_of(scene));
     echo(&guest, "first");
     fault_enter();
     worker_stop(stage->worker, STOP_DRAIN_MS);
@@ -180,7 +186,7 @@ const char *scene_serve_fresh(const struct scene *scene, struct stage *stage)
 {
     user_hang_up(&guest);
     user_hang_up(&visitor);
-    user_open(&guest, stage, scene->transport, scene->door, "/s");
+    user_open(&guest, stage, scene->transport, scene->door, base_of(scene));
     echo(&guest, "fresh");
     user_leave(&guest);
     return guest.fate == USER_CLOSED ? NULL : guest.note;

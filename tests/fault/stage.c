@@ -97,6 +97,9 @@ static const char config_text[] =
     " \"log\": {\"level\": \"error\"}, \"mounts\": [\n"
     "  {\"path\": \"/s\", \"origins\": [\"*\"], \"cookie\": true, \"dialects\": [\"sockjs\", "
     "\"raw\"]},\n"
+    "  {\"path\": \"/z\", \"origins\": [\"*\"], \"dialects\": [\"sockjs\", \"raw\"], "
+    "\"deflate\": true, "
+    "\"deflate_takeover\": true, \"deflate_threshold\": 0},\n"
     "  {\"path\": \"/wait\", \"origins\": [\"*\"], \"accept\": \"handler\", "
     "\"subprotocols\": [\"test\"]}]}";
 

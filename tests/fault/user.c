@@ -271,6 +271,42 @@ static bool ws_head(const struct line *line, size_t *head, size_t *len)
     return line->n_in >= *head && line->n_in - *head >= *len;
 }
 
+/* A whole message from `at` on: with permessage-deflate as one stored block, and the empty one. */
+static size_t put_message(const struct user *u, size_t at, const char *text)
+{
+    static char block[OUT_BYTES];
+    size_t len = strlen(text);
+    if (!u->has_deflate) {
+        return put_frame(at, 0x81, span_of(text, len));
+    }
+    block[1] = (char)(len & 255);
+    block[2] = (char)(len >> 8);
+    block[3] = (char)~block[1];
+    block[4] = (char)~block[2];
+    memcpy(block + 5, text, len);
+    block[5 + len] = 0;
+    return put_frame(at, 0xc1, span_of(block, len + 6));
+}
+
+/* A compressed message of the gateway. */
+static bool keep_inflated(struct user *u, const char *bytes, size_t n, struct span *frame)
+{
+    static const char tail[] = "\x00\x00\xff\xff";
+    static char packed[LINE_IN_BYTES + sizeof tail];
+    memcpy(packed, bytes, n);
+    memcpy(packed + n, tail, 4);
+    u->inflate.next_in = (Bytef *)packed;
+    u->inflate.avail_in = (uInt)n + 4;
+    u->inflate.next_out = (Bytef *)u->frame;
+    u->inflate.avail_out = sizeof u->frame;
+    if (inflate(&u->inflate, Z_SYNC_FLUSH) != Z_OK || u->inflate.avail_in != 0) {
+        end(u, USER_WRONG, "a message that does not inflate");
+        return false;
+    }
+    *frame = span_of(u->frame, sizeof u->frame - u->inflate.avail_out);
+    return true;
+}
+
 /* The peer's Close, as the frame that SockJS would have sent before it. */
 static bool ws_closed(struct user *u, const unsigned char *payload, size_t len, struct span *frame)
 {
@@ -292,7 +328,9 @@ static bool ws_take(struct user *u, struct span *frame)
         unsigned opcode = (unsigned char)u->down.in[0] & 15;
         char *payload = u->down.in + head;
         bool is_frame = opcode == 1 || opcode == 2;
-        if (is_frame) {
+        if (is_frame && (u->down.in[0] & 0x40) != 0) {
+            is_frame = keep_inflated(u, payload, len, frame);
+        } else if (is_frame) {
             (void)keep(u, payload, len, frame);
         } else if (opcode == 8) {
             is_frame = ws_closed(u, (unsigned char *)payload, len, frame);
@@ -310,12 +348,14 @@ static bool ws_take(struct user *u, struct span *frame)
 
 static void ws_upgrade(struct user *u)
 {
-    int n = snprintf(out, HEAD_BYTES,
-                     "GET %s%s/websocket HTTP/1.1\r\nHost: localhost\r\n"
-                     "Origin: http://localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                     "Sec-WebSocket-Protocol: other, test\r\nUser-Agent: fault\r\n\r\n",
-                     u->base, u->transport == USER_WS ? "/000/ws" : "");
+    int n = snprintf(
+        out, HEAD_BYTES,
+        "GET %s%s/websocket HTTP/1.1\r\nHost: localhost\r\n"
+        "Origin: http://localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        "Sec-WebSocket-Protocol: other, test\r\nUser-Agent: fault\r\n%s\r\n",
+        u->base, u->transport == USER_WS ? "/000/ws" : "",
+        u->transport == USER_DEFLATE ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     send_all(u, &u->down, (size_t)n);
     size_t head = 0;
     while ((head = head_bytes(&u->down)) == 0 && !u->down.is_over &&
@@ -333,14 +373,24 @@ static void ws_upgrade(struct user *u)
         end(u, USER_WRONG, "the proof of the handshake");
         return;
     }
+    static const char extensions[] = "Sec-WebSocket-Extensions: permessage-deflate";
+    u->has_deflate = memmem(u->down.in, head, extensions, sizeof extensions - 1) != NULL;
+    if (u->has_deflate) {
+        (void)inflateInit2(&u->inflate, -15);
+    }
     line_consume(&u->down, head);
 }
 
 /* -- frames ----------------------------------------------------------------------------------- */
 
+static bool is_raw(const struct user *u)
+{
+    return u->transport == USER_RAW || u->transport == USER_DEFLATE;
+}
+
 static bool is_websocket(const struct user *u)
 {
-    return u->transport == USER_RAW || u->transport == USER_WS;
+    return is_raw(u) || u->transport == USER_WS;
 }
 
 /* A receiver that was cut off asks again, as no SockJS client does but a proxy may: the session
@@ -401,7 +451,7 @@ static bool next_told(struct user *u, struct span *text)
 static bool next_message(struct user *u, struct span *text, const char *note)
 {
     struct span frame;
-    while (u->transport == USER_RAW || !next_told(u, text)) {
+    while (is_raw(u) || !next_told(u, text)) {
         if (!next_frame(u, &frame, note)) {
             return false;
         }
@@ -409,7 +459,7 @@ static bool next_message(struct user *u, struct span *text, const char *note)
             end(u, USER_ENDED, "the session was closed");
             return false;
         }
-        if (u->transport == USER_RAW) {
+        if (is_raw(u)) {
             *text = frame;
             return true;
         }
@@ -449,7 +499,7 @@ void user_open(struct user *u, struct stage *stage, enum user_transport transpor
         ws_upgrade(u);
     }
     struct span frame;
-    if (transport != USER_RAW && next_frame(u, &frame, "the frame o") && !begins(frame, "o")) {
+    if (!is_raw(u) && next_frame(u, &frame, "the frame o") && !begins(frame, "o")) {
         end(u, begins(frame, "c[") ? USER_ENDED : USER_WRONG, "not the frame o");
     }
 }
@@ -494,9 +544,9 @@ void user_say(struct user *u, const char *const *texts, size_t n)
         return;
     }
     size_t len = 0;
-    if (u->transport == USER_RAW) {
+    if (is_raw(u)) {
         for (size_t i = 0; i < n; i++) {
-            len = put_frame(len, 0x81, span_str(texts[i]));
+            len = put_message(u, len, texts[i]);
         }
         send_all(u, &u->down, len);
     } else if (u->transport == USER_WS) {
@@ -512,12 +562,18 @@ void user_say_split(struct user *u, const char *text)
         user_say(u, &text, 1);
         return;
     }
-    struct span all = u->transport == USER_RAW ? span_str(text) : array_of("", &text, 1);
+    struct span all = is_raw(u) ? span_str(text) : array_of("", &text, 1);
+    unsigned first = 0x01;
+    if (u->has_deflate) {
+        size_t head = 6; /* of the whole message in one frame */
+        all = span_of(out + head, put_message(u, 0, text) - head);
+        first = 0x41;
+    }
     struct span rest = span_skip(all, all.len / 2);
     char copy[HEAD_BYTES];
     size_t n = rest.len < sizeof copy ? rest.len : sizeof copy;
     memcpy(copy, rest.ptr, n);
-    send_all(u, &u->down, put_frame(0, 0x01, span_of(all.ptr, all.len / 2)));
+    send_all(u, &u->down, put_frame(0, first, span_of(all.ptr, all.len / 2)));
     (void)wait_more(u, "a turn between two fragments");
     send_all(u, &u->down, put_frame(0, 0x89, SPAN_LIT("?")));
     (void)wait_more(u, "a turn between two fragments");
@@ -573,4 +629,8 @@ void user_hang_up(struct user *u)
 {
     line_close(&u->down);
     line_close(&u->up);
+    if (u->has_deflate) {
+        (void)inflateEnd(&u->inflate);
+        u->has_deflate = false;
+    }
 }

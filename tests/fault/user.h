@@ -10,14 +10,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <zlib.h>
 
 #include "base/span.h"
 #include "fault/line.h"
 #include "fault/stage.h"
 
 enum user_transport {
-    USER_RAW, /* a bare WebSocket */
-    USER_WS,  /* SockJS from here on */
+    USER_RAW,     /* a bare WebSocket */
+    USER_DEFLATE, /* one that offers permessage-deflate */
+    USER_WS,      /* SockJS from here on */
     USER_STREAM,
     USER_POLL,
     USER_JSONP,
@@ -40,9 +42,11 @@ struct user {
     const char *note; /* what it waited for, or what was wrong */
     char sid[16];
     struct line down;
-    struct line up; /* xhr_send, jsonp_send */
-    bool has_head;  /* STREAM: the head of the present answer was read */
-    bool is_asking; /* STREAM, POLL, JSONP: a request is under way */
+    struct line up;   /* xhr_send, jsonp_send */
+    bool has_head;    /* STREAM: the head of the present answer was read */
+    bool is_asking;   /* STREAM, POLL, JSONP: a request is under way */
+    bool has_deflate; /* it was agreed */
+    z_stream inflate; /* of this WebSocket; zlib's own memory, which never fails */
     unsigned n_retries;
     unsigned n_lost_links;     /* of the handler when this user came */
     char frame[LINE_IN_BYTES]; /* the last one */
