@@ -103,7 +103,9 @@ static struct ws_stream *remove_idle(struct ws_deflate_pool *pool, size_t i)
 {
     struct ws_stream *stream = pool->idle[i];
     pool->n_idle--;
-    memmove(&pool->idle[i], &pool->idle[i + 1], (pool->n_idle - i) * sizeof pool->idle[0]);
+    for (; i < pool->n_idle; i++) {
+        pool->idle[i] = pool->idle[i + 1];
+    }
     return stream;
 }
 
