@@ -27,6 +27,7 @@ void websocket_move(struct websocket *ws, enum websocket_state to)
         websocket_drop_late_pong(ws);
         break;
     case WEBSOCKET_HALF_CLOSED:
+    case WEBSOCKET_FAILING:
     case WEBSOCKET_CLOSING:
         websocket_drop_closing(ws);
         break;
@@ -159,7 +160,10 @@ static size_t on_data(void *owner, char *bytes, size_t len)
                                          websocket_max_compressed_bytes(ws->opts)};
     size_t used = 0;
     bool has_ended = false; /* something: what is unfinished now began after it */
-    while (ws->octets != NULL && !ws->is_paused) {
+    if (UNLIKELY(ws->state == WEBSOCKET_FAILING)) {
+        return len;
+    }
+    while (ws->octets != NULL && !ws->is_paused && ws->state != WEBSOCKET_FAILING) {
         struct ws_event event;
         struct ws_fault fault;
         size_t n = 0;
@@ -183,7 +187,7 @@ static size_t on_data(void *owner, char *bytes, size_t len)
             break;
         }
     }
-    if (ws->octets == NULL) {
+    if (ws->octets == NULL || ws->state == WEBSOCKET_FAILING) {
         return len;
     }
     bool is_partial = ws->parser.opcode != 0 || used < len;
@@ -230,6 +234,7 @@ const struct transport_ops websocket_transport = {
     .check = websocket_check,
     .open = websocket_open,
     .accepted = websocket_accepted,
+    .settled = websocket_settled,
     .write = write_frame,
     .room = room,
     .ping = ping,

@@ -18,6 +18,8 @@ enum {
      */
     WEBSOCKET_EOF_QUIET_MS = 1000,
     WEBSOCKET_EOF_MAX_MS = 5000,
+    /* How long the Close for a defect waits for the answers to what came before the defect. */
+    WEBSOCKET_FAIL_MAX_MS = 1000,
     WEBSOCKET_MAX_PONG_BYTES = 8 << 10, /* pongs waiting for a peer that pings and does not read */
 };
 

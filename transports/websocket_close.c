@@ -8,6 +8,8 @@ struct closing {
     struct websocket *ws;
     struct timer timer;
     uint64_t due_ms; /* HALF_CLOSED: the latest end */
+    const char *why; /* FAILING: for the Close, a constant */
+    unsigned code;   /* likewise */
 };
 
 void websocket_drop_closing(struct websocket *ws)
@@ -37,7 +39,7 @@ static void close_with(struct websocket *ws, unsigned code, struct span reason)
     websocket_end_stream(ws);
 }
 
-/* Enters CLOSING or HALF_CLOSED. False: out of memory. */
+/* Enters CLOSING, HALF_CLOSED or FAILING. False: out of memory. */
 static bool start_end(struct websocket *ws, enum websocket_state to,
                       void (*on_timeout)(struct timer *timer), uint32_t timeout_ms)
 {
@@ -86,13 +88,44 @@ void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned cod
         start_closing(ws, code, reason);
     } else if (ws->state == WEBSOCKET_HALF_CLOSED) {
         close_with(ws, code, reason); /* no Close can come back */
+    } else if (ws->state == WEBSOCKET_FAILING) {
+        close_with(ws, ws->closing->code, span_str(ws->closing->why));
+    }
+}
+
+/* -- a defect of the peer --------------------------------------------------------------------- */
+
+static void end_failing(struct websocket *ws, unsigned code, const char *why)
+{
+    close_with(ws, code, span_str(why));
+    websocket_tell_session(ws, DETACH_BYE, code, span_str(why));
+}
+
+static void on_fail_timeout(struct timer *timer)
+{
+    const struct closing *closing = CONTAINER_OF(timer, struct closing, timer);
+    end_failing(closing->ws, closing->code, closing->why);
+}
+
+void websocket_settled(struct carrier *carrier)
+{
+    struct websocket *ws = websocket_of(carrier);
+    if (ws->state == WEBSOCKET_FAILING) {
+        end_failing(ws, ws->closing->code, ws->closing->why);
     }
 }
 
 void websocket_fail(struct websocket *ws, unsigned code, const char *why)
 {
-    close_with(ws, code, span_str(why));
-    websocket_tell_session(ws, DETACH_BYE, code, span_str(why));
+    struct session *session = ws->base.session;
+    bool has_answers = ws->state == WEBSOCKET_OPEN && session != NULL && !session_settle(session);
+    if (!has_answers || !start_end(ws, WEBSOCKET_FAILING, on_fail_timeout, WEBSOCKET_FAIL_MAX_MS)) {
+        end_failing(ws, code, why);
+        return;
+    }
+    websocket_stop_partial(ws);
+    ws->closing->code = code;
+    ws->closing->why = why;
 }
 
 void websocket_lose(struct websocket *ws, struct span reason)
@@ -150,6 +183,9 @@ void websocket_take_eof(struct websocket *ws)
     if (ws->state == WEBSOCKET_CLOSING) {
         websocket_end_stream(ws);
         return;
+    }
+    if (ws->state == WEBSOCKET_FAILING) {
+        return; /* it may still read */
     }
     websocket_send_late_pong(ws);
     if (ws->state == WEBSOCKET_OVER) {

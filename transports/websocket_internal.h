@@ -30,6 +30,7 @@ struct partial;
 /*
  *   OPENING --ACCEPT--> OPEN --our Close--> CLOSING --the peer's Close, or time over--> OVER
  *       |                | \--the peer's FIN--> HALF_CLOSED --all was said, or time over--/
+ *       |                | \---a defect--------> FAILING ------all was said, or time over--/
  *       \__ refused _____|___ the peer's Close, a defect, the connection lost ___________/
  */
 enum websocket_state {
@@ -37,6 +38,8 @@ enum websocket_state {
     WEBSOCKET_OPEN,        /* `late_pong` may be there */
     WEBSOCKET_HALF_CLOSED, /* the peer's FIN came without a Close: what its messages cause still
                             * goes out; `closing` is there */
+    WEBSOCKET_FAILING,     /* the peer broke the rules: nothing of it is read any more, and what its
+                            * earlier messages cause still goes out; `closing` is there */
     WEBSOCKET_CLOSING,     /* our Close is out, the peer's is awaited: `closing` is there */
     WEBSOCKET_OVER,        /* the stream is given back; memory goes at the turn's end */
 };
@@ -118,7 +121,8 @@ enum err websocket_inflate(struct websocket *ws, const struct ws_event *event, s
 
 /* -- websocket_close.c ------------------------------------------------------------------------ */
 
-/* A defect of the peer: tells it, then the session. */
+/* A defect of the peer: tells it, then the session, both as soon as the handler has finished what
+ * the peer had said before. `why`: a constant. */
 void websocket_fail(struct websocket *ws, unsigned code, const char *why);
 /* The peer's Close has come, whole and valid. */
 void websocket_take_close(struct websocket *ws, const struct ws_event *event);
@@ -133,7 +137,9 @@ void websocket_finish(struct carrier *carrier, enum finish_why why, unsigned cod
 void websocket_take_eof(struct websocket *ws);
 /* HALF_CLOSED: something was sent, so more may follow. */
 void websocket_stretch_half_close(struct websocket *ws);
-/* HALF_CLOSED, CLOSING: frees what the end holds. */
+/* transport_ops.settled. */
+void websocket_settled(struct carrier *carrier);
+/* HALF_CLOSED, FAILING, CLOSING: frees what the end holds. */
 void websocket_drop_closing(struct websocket *ws);
 
 /* -- websocket_pong.c ------------------------------------------------------------------------- */

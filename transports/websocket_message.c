@@ -146,7 +146,7 @@ static void take_compressed(struct websocket *ws, const struct ws_event *event)
 {
     struct span in = event->payload;
     enum err e = ERR_AGAIN;
-    while (e == ERR_AGAIN && ws->octets != NULL) {
+    while (e == ERR_AGAIN && ws->state == WEBSOCKET_OPEN) {
         struct span out;
         e = websocket_inflate(ws, event, &in, &out);
         if (e == ERR_OK || e == ERR_AGAIN) {

@@ -62,6 +62,9 @@ struct link_slot_ops {
     void (*on_verb)(struct link_owner *owner, const struct link_verb *verb);
     /* The handler has acknowledged the OPEN. */
     void (*on_open_acked)(struct link_owner *owner);
+    /* The handler has acknowledged everything that was delivered to this slot: after a link_settle
+     * that said no, once. May deliver to this link, and give the slot up. NULL: nobody asks. */
+    void (*on_settled)(struct link_owner *owner);
     /* The link has ended. */
     void (*on_orphan)(struct link_owner *owner);
 };
@@ -96,6 +99,8 @@ struct link_slot {
     uint32_t next_free;       /* of a free slot */
     uint32_t open_number;     /* low half: the OPEN that its owner got; an older one may still be
                                * unacknowledged when the handle is given out again */
+    uint32_t n_undone;        /* deliveries that are not acknowledged */
+    bool wants_settled;
 };
 
 struct link {
@@ -160,6 +165,9 @@ enum err link_deliver_msg(struct link *link, uint32_t handle, uint64_t sequence,
 /* Always accepted: a session's end is not held up by a full window. The slot's owner is forgotten.
  */
 void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struct span reason);
+/* Whether the handler has acknowledged everything that was delivered under `handle`. If not,
+ * on_settled follows, or on_orphan. */
+bool link_settle(struct link *link, uint32_t handle);
 /* Marks the delivery that was made last: its acknowledgement gives on_done(source, tag). `source`
  * from 1. After a link_deliver_close only if the link is not is_broken. */
 void link_tag_last(struct link *link, unsigned source, uint32_t tag);

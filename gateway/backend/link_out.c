@@ -41,7 +41,9 @@ static enum err take_slot(struct link *link, struct link_owner *owner, uint32_t 
 static void free_slot(struct link *link, uint32_t handle)
 {
     struct link_slot *slot = &link->slots[handle - 1];
-    *slot = (struct link_slot){.next_free = link->free_slot};
+    /* What is still unacknowledged under this handle is nobody's any more: see is_of_slot. */
+    *slot = (struct link_slot){.next_free = link->free_slot,
+                               .open_number = (uint32_t)link->next_number};
     link->free_slot = handle;
 }
 
@@ -80,6 +82,7 @@ static void count_delivery(struct link *link, enum link_verb_id verb, uint32_t h
         (struct link_delivery){.bytes = (uint32_t)bytes, .handle = handle, .verb = (uint8_t)verb};
     link->next_number++;
     link->unacked_bytes += bytes;
+    link->slots[handle - 1].n_undone++;
     conn_wrote(link->conn);
 }
 
@@ -106,28 +109,49 @@ bool link_was_sent(const struct link *link, uint64_t first, uint64_t last)
     return first >= 1 && first <= last && last < link->next_number;
 }
 
+/* Whether delivery `number` was for the session that has the slot now. A handler that acknowledges
+ * CLOSE before what came ahead of it frees the handle for the next one. */
+static bool is_of_slot(const struct link_slot *slot, uint64_t number)
+{
+    return (uint32_t)((uint32_t)number - slot->open_number) < 1U << 31;
+}
+
+/* Calls back at the end only: what is called may deliver, and so move both tables. */
+static void finish(struct link *link, uint64_t number)
+{
+    const struct link_delivery delivery = *delivery_of(link, number);
+    struct link_slot *slot = &link->slots[delivery.handle - 1];
+    delivery_of(link, number)->is_done = true;
+    link->unacked_bytes -= delivery.bytes;
+    if (UNLIKELY(delivery.source != 0)) {
+        link->ops->on_done(link->ctx, link, delivery.source, delivery.tag);
+    }
+    if (!is_of_slot(slot, number)) {
+        return;
+    }
+    if (delivery.verb == LINK_CLOSE) {
+        free_slot(link, delivery.handle);
+        return;
+    }
+    struct link_owner *owner = slot->owner;
+    bool is_settled = --slot->n_undone == 0 && slot->wants_settled;
+    if (delivery.verb == LINK_OPEN && owner != NULL) {
+        owner->ops->on_open_acked(owner);
+    }
+    if (UNLIKELY(is_settled) && owner != NULL) {
+        slot->wants_settled = false;
+        owner->ops->on_settled(owner);
+    }
+}
+
 bool link_acknowledge(struct link *link, uint64_t first, uint64_t last)
 {
     if (!link_was_sent(link, first, last)) {
         return false;
     }
     for (uint64_t i = first < link->first_unacked ? link->first_unacked : first; i <= last; i++) {
-        struct link_delivery *delivery = delivery_of(link, i);
-        if (delivery->is_done) {
-            continue;
-        }
-        delivery->is_done = true;
-        link->unacked_bytes -= delivery->bytes;
-        if (UNLIKELY(delivery->source != 0)) {
-            link->ops->on_done(link->ctx, link, delivery->source, delivery->tag);
-        }
-        if (delivery->verb == LINK_CLOSE) {
-            free_slot(link, delivery->handle);
-        } else if (delivery->verb == LINK_OPEN) {
-            struct link_slot *slot = &link->slots[delivery->handle - 1];
-            if (slot->owner != NULL && slot->open_number == (uint32_t)i) {
-                slot->owner->ops->on_open_acked(slot->owner);
-            }
+        if (!delivery_of(link, i)->is_done) {
+            finish(link, i);
         }
     }
     while (link->first_unacked < link->next_number &&
@@ -135,6 +159,14 @@ bool link_acknowledge(struct link *link, uint64_t first, uint64_t last)
         link->first_unacked++;
     }
     return true;
+}
+
+bool link_settle(struct link *link, uint32_t handle)
+{
+    struct link_slot *slot = link_slot_of(link, handle);
+    ASSERT(slot != NULL && slot->owner != NULL);
+    slot->wants_settled = slot->n_undone != 0;
+    return !slot->wants_settled;
 }
 
 /* -- deliveries ------------------------------------------------------------------------------- */

@@ -531,6 +531,19 @@ void session_detach(struct session *s, enum detach_why why, unsigned code, struc
     }
 }
 
+bool session_settle(struct session *s)
+{
+    bool has_uplink = s->state == SESSION_CONNECTING || s->state == SESSION_OPEN;
+    return !has_uplink || s->uplink->settle(s->binding);
+}
+
+void session_settled(struct session *s)
+{
+    if (s->carrier != NULL && s->carrier->ops->settled != NULL) {
+        s->carrier->ops->settled(s->carrier);
+    }
+}
+
 void session_alive(struct session *s)
 {
     s->awaits_pong = false;

@@ -150,6 +150,9 @@ enum detach_why {
 /* The carrier is gone (and has let go of the session already). */
 void session_detach(struct session *session, enum detach_why why, unsigned code,
                     struct span reason);
+/* Whether all that the client said is finished by the handler, and what it caused was sent here. If
+ * not, the carrier's `settled` follows once, unless it is let go before. */
+bool session_settle(struct session *session);
 /* The peer gave a sign of life: a pong, or a piece of a message. */
 void session_alive(struct session *session);
 
@@ -163,6 +166,8 @@ void session_deliver(struct session *session, const struct message *message);
  * closed because it could not take more. ERR_NOMEM, ERR_PROTO (a binary message for a carrier
  * without them): likewise. */
 enum err session_send(struct session *session, const struct message *message) MUST_CHECK;
+/* uplink_ops.settle has become true. */
+void session_settled(struct session *session);
 /* CONNECTING -> OPEN; in every other state nothing happens. `subprotocol`: the handler's choice for
  * a carrier whose handshake waits (transport.h, accepted), else not looked at; empty = the mount's.
  * One that the client did not offer ends the session with 1011. */

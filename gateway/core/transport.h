@@ -112,6 +112,8 @@ struct transport_ops {
      * handler's choice; empty = the mount's. ERR_PROTO: the client did not offer it; the handshake
      * waits on, for finish. Calls nothing of the session. NULL: no handshake ever waits. */
     enum err (*accepted)(struct carrier *carrier, struct span subprotocol);
+    /* A session_settle that said no says yes. NULL: it is never called. */
+    void (*settled)(struct carrier *carrier);
     /* Dresses and queues one frame. May call session_detach (a poll is answered, a stream reached
      * its limit). */
     void (*write)(struct carrier *carrier, const struct frame *frame);

@@ -16,6 +16,9 @@ struct uplink_ops {
     /* false: the client does not keep up, the queue passed its soft bound; true: it is well below
      * again. */
     void (*writable)(void *binding, bool is_writable);
+    /* Whether the handler has finished all that it was given of this session: then what that caused
+     * was sent. If not, session_settled follows once, unless the session ends before. */
+    bool (*settle)(void *binding);
     /* The session has ended; `code` as in WebSocket close codes (1006 = lost). Called once; no call
      * on this binding follows, in either direction. */
     void (*closed)(void *binding, unsigned code, struct span reason);

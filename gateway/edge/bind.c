@@ -44,6 +44,7 @@ struct binding {
     bool was_opened;     /* a handler has acknowledged its OPEN, and let it in: the next OPEN says
                             resumed */
     bool is_undecided;   /* the handler has not let the client in yet: its messages wait */
+    bool wants_settled;  /* the session is to hear when all is finished */
     bool is_slow;        /* the client does not keep up: the handler was told PAUSE */
     uint16_t close_code; /* with session == NULL, likewise the reason */
     char *close_reason;  /* NULL = empty */
@@ -166,6 +167,15 @@ static void give_up(struct binding *b, enum err e)
     session_close(b->session, CLOSE_INTERNAL, SPAN_LIT("Out of memory"));
 }
 
+/* Whether the handler has finished all that the client said. One that was never let in is owed
+ * nothing. */
+static bool is_settled(struct binding *b)
+{
+    bool has_waiting = !sendq_is_empty(&b->pending) && !b->is_undecided;
+    b->wants_settled = has_waiting || (b->link != NULL && !link_settle(b->link, b->handle));
+    return !b->wants_settled;
+}
+
 /* Hands over what waits, as far as there is room. The binding may be gone afterwards. */
 static void drain(struct binding *b)
 {
@@ -193,6 +203,9 @@ static void drain(struct binding *b)
     }
     move_to(b, PLACE_NONE);
     session_pause_input(b->session, false);
+    if (UNLIKELY(b->wants_settled) && is_settled(b)) {
+        session_settled(b->session);
+    }
 }
 
 /* Offers the session to a link. ERR_AGAIN: none, or no room. */
@@ -417,6 +430,14 @@ static void on_open_acked(struct link_owner *owner)
     }
 }
 
+static void on_settled(struct link_owner *owner)
+{
+    struct binding *b = CONTAINER_OF(owner, struct binding, owner);
+    if (b->session != NULL && is_settled(b)) {
+        session_settled(b->session);
+    }
+}
+
 static void on_orphan(struct link_owner *owner)
 {
     struct binding *b = CONTAINER_OF(owner, struct binding, owner);
@@ -431,6 +452,7 @@ static void on_orphan(struct link_owner *owner)
 static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
+    .on_settled = on_settled,
     .on_orphan = on_orphan,
 };
 
@@ -469,6 +491,11 @@ static void writable(void *binding, bool is_writable)
     }
 }
 
+static bool settle(void *binding)
+{
+    return is_settled(binding);
+}
+
 static void closed(void *binding, unsigned code, struct span reason)
 {
     struct binding *b = binding;
@@ -488,6 +515,7 @@ static void closed(void *binding, unsigned code, struct span reason)
 const struct uplink_ops bind_uplink_ops = {
     .message = message,
     .writable = writable,
+    .settle = settle,
     .closed = closed,
 };
 

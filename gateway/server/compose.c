@@ -17,7 +17,7 @@
 enum {
     PONG_TIMEOUT_MS = 10000,
     ACCEPT_TIMEOUT_MS = 10000,
-    MAX_FRAGMENTS = 65536,
+    MAX_FRAGMENTS = 65536 + 1, /* and the empty one with which some end a message */
     LEAST_MAX_FRAME_BYTES = 1 << 20,
     DEFLATE_LEVEL = 6, /* zlib's own */
 };

@@ -15,6 +15,7 @@ struct fake_carrier {
     size_t n_room;   /* frames that still find room; SIZE_MAX = any number */
     size_t n_frames; /* frames until it ends by itself (POLL: 1); SIZE_MAX = never */
     bool is_over;    /* finished, aborted or ended: the session must not use it again */
+    bool ends_when_settled;
     void (*on_write)(struct fake_carrier *fake);
     void *ctx;
 };
@@ -58,6 +59,15 @@ static inline size_t fake_room(struct carrier *carrier)
     return fake_of(carrier)->n_room;
 }
 
+static inline void fake_settled(struct carrier *carrier)
+{
+    struct fake_carrier *fake = fake_of(carrier);
+    record_add(fake->record, "<settled>");
+    if (fake->ends_when_settled) {
+        fake_carrier_detach(fake, DETACH_BYE, 1002, "settled");
+    }
+}
+
 static inline void fake_ping(struct carrier *carrier)
 {
     record_add(fake_of(carrier)->record, "<ping>");
@@ -89,6 +99,7 @@ static const struct transport_ops fake_duplex = {
     .name = "fake_duplex",
     .behaviour = TRANSPORT_DUPLEX,
     .caps = CAP_MANY_FRAMES | CAP_BINARY | CAP_CLOSE_CODE | CAP_SELF_PING,
+    .settled = fake_settled,
     .write = fake_write,
     .room = fake_room,
     .ping = fake_ping,

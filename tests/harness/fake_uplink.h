@@ -11,6 +11,7 @@
 struct fake_uplink {
     struct record record;
     bool is_closed; /* no call may follow */
+    bool is_behind; /* settle says no: the test calls session_settled */
     void (*on_message)(struct fake_uplink *fake, const struct message *message);
     void (*on_writable)(struct fake_uplink *fake, bool is_writable);
     void (*on_closed)(struct fake_uplink *fake);
@@ -42,6 +43,13 @@ static inline void fake_writable(void *binding, bool is_writable)
     }
 }
 
+static inline bool fake_settle(void *binding)
+{
+    const struct fake_uplink *fake = binding;
+    assert_false(fake->is_closed);
+    return !fake->is_behind;
+}
+
 static inline void fake_closed(void *binding, unsigned code, struct span reason)
 {
     struct fake_uplink *fake = binding;
@@ -57,6 +65,7 @@ static inline void fake_closed(void *binding, unsigned code, struct span reason)
 static const struct uplink_ops fake_uplink_ops = {
     .message = fake_message,
     .writable = fake_writable,
+    .settle = fake_settle,
     .closed = fake_closed,
 };
 

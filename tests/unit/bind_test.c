@@ -487,6 +487,58 @@ static void last_words_die_with_their_link(void **state)
     HEARD(1, "");
 }
 
+static void a_session_is_settled_when_its_handler_has_finished(void **state)
+{
+    (void)state;
+    open_session(0);
+    assert_true(session_settle(sessions[0])); /* nothing was said */
+    client_says(0, "to whom?");
+    assert_false(session_settle(sessions[0]));
+    connect_handler(0);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {to whom?}");
+    say(0, "MSG 1 t 2\nhi\nACK 1 0\n\n");
+    CHECK_RECORD(&carriers, "hi");
+    say(0, "ACK 2 0\n\n");
+    CHECK_RECORD(&carriers, "<settled>");
+    assert_true(session_settle(sessions[0]));
+    session_close(sessions[0], 1000, SPAN_NONE);
+    assert_true(session_settle(sessions[0]));
+    rig_turn(&rig);
+    CHECK_RECORD(&carriers, "<finish 1000 >");
+}
+
+static void messages_without_room_are_not_settled(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says_much(0, WINDOW);
+    client_says(0, "blocked");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {xxx}");
+    assert_false(session_settle(sessions[0]));
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "MSG 3 1 2 t {blocked}");
+    CHECK_RECORD(&carriers, "");
+    say(0, "ACK 3 0\n\n");
+    CHECK_RECORD(&carriers, "<settled>");
+}
+
+/* What the carrier does on hearing it, inside the acknowledgement. */
+static void a_settled_session_may_end(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says(0, "hi");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {hi}");
+    assert_false(session_settle(sessions[0]));
+    c[0].ends_when_settled = true;
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "CLOSE 3 1 1002 {settled}");
+    CHECK_RECORD(&carriers, "<settled>");
+    assert_true(LIST_EMPTY(&all));
+}
+
 static void a_message_over_max_frame_ends_its_session_only(void **state)
 {
     (void)state;
@@ -745,6 +797,9 @@ int main(void)
         TEST(a_session_without_room_for_its_open_waits),
         TEST(the_last_words_of_a_client_come_before_its_close),
         TEST(last_words_die_with_their_link),
+        TEST(a_session_is_settled_when_its_handler_has_finished),
+        TEST(messages_without_room_are_not_settled),
+        TEST(a_settled_session_may_end),
         TEST(a_message_over_max_frame_ends_its_session_only),
         TEST(a_large_message_that_waited_is_over_the_next_links_limit),
         TEST(a_slow_client_pauses_its_handler),

@@ -95,6 +95,11 @@ static void on_open_acked(struct link_owner *slot)
     record_add(&owner, "%s:acked", name_of(slot));
 }
 
+static void on_settled(struct link_owner *slot)
+{
+    record_add(&owner, "%s:settled", name_of(slot));
+}
+
 static void on_orphan(struct link_owner *slot)
 {
     record_add(&owner, "%s:orphan", name_of(slot));
@@ -103,6 +108,7 @@ static void on_orphan(struct link_owner *slot)
 static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
+    .on_settled = on_settled,
     .on_orphan = on_orphan,
 };
 
@@ -577,6 +583,47 @@ static void tagged_deliveries_tell_when_they_are_finished(void **state)
     TOLD("done:4:72");
 }
 
+static void a_slot_settles_when_all_of_it_is_acknowledged(void **state)
+{
+    (void)state;
+    shake_hands();
+    uint32_t a = open_slot("a"); /* number 1 */
+    uint32_t b = open_slot("b");
+    say("ACK 2 0\n\n");
+    TOLD("a:acked b:acked");
+    assert_true(link_settle(the_link, a));
+    assert_int_equal(deliver(a, "x"), ERR_OK); /* 3 */
+    assert_int_equal(deliver(b, "x"), ERR_OK);
+    assert_int_equal(deliver(a, "y"), ERR_OK); /* 5 */
+    assert_false(link_settle(the_link, a));
+    say("DONE 5 0\n\nDONE 4 0\n\n");
+    TOLD("");
+    say("DONE 3 0\n\n");
+    TOLD("a:settled");
+    assert_int_equal(deliver(a, "z"), ERR_OK);
+    say("ACK 6 0\n\n"); /* it was told once */
+    TOLD("");
+    assert_true(link_settle(the_link, a));
+}
+
+/* The handle is given out again while a message of its former session is unacknowledged. */
+static void a_slot_settles_for_its_own_deliveries(void **state)
+{
+    (void)state;
+    shake_hands();
+    assert_int_equal(open_slot("a"), 1);
+    assert_int_equal(deliver(1, "x"), ERR_OK); /* 2 */
+    link_deliver_close(the_link, 1, 1000, SPAN_NONE);
+    say("DONE 3 0\n\n");
+    assert_int_equal(open_slot("b"), 1);       /* 4 */
+    assert_int_equal(deliver(1, "y"), ERR_OK); /* 5 */
+    assert_false(link_settle(the_link, 1));
+    say("DONE 1-2 0\n\nDONE 5 0\n\n");
+    TOLD("");
+    say("DONE 4 0\n\n");
+    TOLD("b:acked b:settled");
+}
+
 /* -- handles ----------------------------------------------------------------------------------- */
 
 static void a_handle_is_free_when_its_close_is_acknowledged(void **state)
@@ -996,6 +1043,8 @@ int main(void)
         TEST(the_ring_grows_with_what_is_in_flight),
         TEST(acknowledging_what_was_never_sent),
         TEST(tagged_deliveries_tell_when_they_are_finished),
+        TEST(a_slot_settles_when_all_of_it_is_acknowledged),
+        TEST(a_slot_settles_for_its_own_deliveries),
         TEST(a_handle_is_free_when_its_close_is_acknowledged),
         TEST(verbs_for_a_closed_session_are_dropped_and_counted),
         TEST(handles_never_given_out_are_an_error),

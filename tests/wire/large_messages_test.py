@@ -14,7 +14,7 @@ from peer import OPCODES, WEBSOCKET_KEY, Mismatch, Peer, ws_frame
 from run import Tally
 
 PATIENCE = 60
-MAX_FRAGMENTS = 65536  # of one message, on every mount
+MAX_FRAGMENTS = 65537  # of one message, on every mount
 # Mount, its largest message, the fragments that it comes in.
 MOUNTS = (("/ws", 16 << 20, MAX_FRAGMENTS), ("/ws-small", 1 << 20, 16384))
 
