@@ -20,6 +20,7 @@ static const char usage[] =
     "  --transport T       raw-ws (default) | sockjs-ws | xhr_streaming | xhr\n"
     "  --mode M            echo (default) | idle\n"
     "  --tls               speak TLS 1.3 and verify nothing; the URL still says http\n"
+    "  --deflate           idle WebSockets: offer permessage-deflate, and want it agreed\n"
     "  --connections N     sessions (100)\n"
     "  --inflight K        messages each session keeps under way (1)\n"
     "  --rate N            echo: messages a second of all sessions, in turn (as many as come "
@@ -49,6 +50,7 @@ static const struct option longs[] = {
     {"sources", required_argument, NULL, 'a'},
     {"server-pid", required_argument, NULL, 'p'},
     {"tls", no_argument, NULL, 'T'},
+    {"deflate", no_argument, NULL, 'D'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -184,6 +186,9 @@ static bool parse_option(struct load_opts *opts, int option, const char *value)
     case 'T':
         opts->wants_tls = true;
         return true;
+    case 'D':
+        opts->wants_deflate = true;
+        return true;
     case 'j':
         opts->wants_json = true;
         return true;
@@ -215,6 +220,10 @@ bool load_opts_parse(struct load_opts *opts, int argc, char **argv)
     if (optind != argc || opts->host[0] == '\0') {
         (void)fputs(usage, stderr);
         return false;
+    }
+    bool is_websocket = opts->transport == LOAD_RAW_WS || opts->transport == LOAD_SOCKJS_WS;
+    if (opts->wants_deflate && !(opts->is_idle && is_websocket)) {
+        return complain("--deflate needs a WebSocket and --mode idle", opts->transport_name);
     }
     /* Session URLs are made below the path: a trailing slash would double there. */
     size_t n = strlen(opts->path);

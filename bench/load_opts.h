@@ -27,6 +27,7 @@ struct load_opts {
     bool is_idle;
     bool wants_json;
     bool wants_tls;
+    bool wants_deflate; /* idle WebSockets: permessage-deflate is offered and must be agreed */
     unsigned connections;
     unsigned inflight;
     unsigned rate; /* messages a second of all sessions together; 0: as many as come back */

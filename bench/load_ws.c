@@ -27,8 +27,10 @@ static bool send_upgrade(struct load *load, struct load_user *user)
     int n = snprintf(request, sizeof request,
                      "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                      "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                     "Sec-WebSocket-Version: 13\r\n\r\n",
-                     load->opts.path, below, load->opts.host);
+                     "Sec-WebSocket-Version: 13\r\n%s\r\n",
+                     load->opts.path, below, load->opts.host,
+                     load->opts.wants_deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                                              : "");
     user->is_asked = true;
     return load_link_write(load, &user->down, request, (size_t)n);
 }
@@ -77,6 +79,9 @@ static void on_upgrade_answer(struct load *load, struct load_user *user, struct 
                value.n < sizeof accept_wanted - 1 ||
                memcmp(value.at, accept_wanted, sizeof accept_wanted - 1) != 0) {
         load_user_fail(load, user, "the 101 has a wrong Sec-WebSocket-Accept");
+    } else if (load->opts.wants_deflate &&
+               !http_in_field(head, "sec-websocket-extensions", &value)) {
+        load_user_fail(load, user, "the 101 does not agree to permessage-deflate");
     } else {
         user->is_raised = true;
         if (load->opts.transport == LOAD_RAW_WS) {
