@@ -179,7 +179,7 @@ static void frames(void **state)
          TOO_BIG},
         {"not UTF-8, then one byte longer", SPAN_LIT_INIT("\0\xe4x23456789012345678901\xff"),
          NOT_UTF8},
-        {"one byte longer, then not UTF-8", SPAN_LIT_INIT("\0x2345678901234567890\xc3\xe4\xff"),
+        {"one byte longer, then not UTF-8", SPAN_LIT_INIT("\0y2345678901234567890\xc3\xe4\xff"),
          TOO_BIG},
         {"close", SPAN_LIT_INIT("\xff\0"), "close"},
         {"what follows a close is nothing", SPAN_LIT_INIT("\xff\0\0late\xff\x81\xff"), "close"},
