@@ -141,6 +141,7 @@ static void fail(struct conn *conn, enum err why)
 /* -- writing ---------------------------------------------------------------------------------- */
 
 static void on_timer(struct timer *timer);
+static void schedule(struct conn *conn);
 
 static void arm_stall(struct conn *conn)
 {
@@ -166,6 +167,23 @@ static void start_drain(struct conn *conn)
     }
 }
 
+/* Nobody reads any more. What the peer had said before is there to be read: reading goes on until
+ * there is no more of it, and not longer, since this peer may have closed one direction only. */
+static void fail_writing(struct conn *conn)
+{
+    if (!conn->reads_to_end || conn->state != OPEN || conn->is_eof) {
+        fail(conn, ERR_IO);
+        return;
+    }
+    conn->is_unwritable = true;
+    buf_fini(&conn->out);
+    timer_cancel(&kit_of(conn)->timers, &conn->timer);
+    schedule(conn);
+    if (!watch(conn)) {
+        fail(conn, ERR_NOMEM);
+    }
+}
+
 /* Sends what the kernel takes. */
 static void flush(struct conn *conn)
 {
@@ -187,7 +205,7 @@ static void flush(struct conn *conn)
             }
             return;
         }
-        fail(conn, ERR_IO);
+        fail_writing(conn);
         return;
     }
     buf_trim(&conn->out);
@@ -292,6 +310,8 @@ static void read_once(struct conn *conn)
         deliver(conn, scratch, kept + (size_t)n);
         if (is_reading(conn) && has_pending(conn)) {
             conn_redeliver(conn);
+        } else if (UNLIKELY(conn->is_unwritable) && is_reading(conn)) {
+            schedule(conn); /* to its end */
         }
     } else if (n == CONN_IO_EOF) {
         conn->is_eof = true;
@@ -300,7 +320,7 @@ static void read_once(struct conn *conn)
             return;
         }
         conn->ops->on_eof(conn->owner);
-    } else if (n == CONN_IO_ERROR) {
+    } else if (n == CONN_IO_ERROR || conn->is_unwritable) {
         fail(conn, ERR_IO);
     } else if (!watch(conn)) { /* a TLS handshake may have to write before it can read */
         fail(conn, ERR_NOMEM);
@@ -337,7 +357,7 @@ static void read_more(struct conn *conn)
 static void check_hangup(struct conn *conn)
 {
     struct pollfd look = {.fd = conn->fd}; /* POLLERR and POLLHUP are always told */
-    if (conn->fd >= 0 && poll(&look, 1, 0) > 0) {
+    if (conn->fd >= 0 && !conn->reads_to_end && poll(&look, 1, 0) > 0) {
         fail(conn, ERR_IO);
     }
 }
@@ -377,6 +397,9 @@ static void at_turn_end(struct turn_task *task)
         if (is_reading(conn) && !conn->has_unread && has_pending(conn)) {
             read_once(conn);
         }
+    }
+    if (UNLIKELY(conn->is_unwritable) && is_reading(conn) && !conn->has_unread) {
+        read_once(conn);
     }
     if (conn->state == FLUSHING || (conn->state == OPEN && buf_len(&conn->out) != 0)) {
         if (!(conn->watching & WATCH_WRITE)) {
@@ -540,6 +563,11 @@ void conn_wrote(struct conn *conn)
     schedule(conn);
 }
 
+void conn_read_to_end(struct conn *conn)
+{
+    conn->reads_to_end = true;
+}
+
 size_t conn_room(struct conn *conn)
 {
     size_t len = buf_len(&conn->out);
@@ -578,7 +606,7 @@ void conn_resume(struct conn *conn)
     if (conn->is_paused && conn->state == OPEN) {
         conn->is_paused = false;
         conn->has_unread = buf_len(&conn->in) != 0 || has_pending(conn);
-        if (conn->has_unread) {
+        if (conn->has_unread || conn->is_unwritable) {
             schedule(conn);
         }
         if (!watch(conn)) {

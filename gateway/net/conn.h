@@ -106,6 +106,8 @@ struct conn {
     bool has_unread;    /* resumed with bytes left in `in`: deliver them at the turn's end */
     bool has_failed;    /* conn_fail: ends at the turn's end */
     bool was_moved;     /* came by conn_adopt */
+    bool reads_to_end;  /* see conn_read_to_end */
+    bool is_unwritable; /* with it: writing has failed, and the rest is being read */
     struct conn_peer peer;
 };
 
@@ -153,6 +155,11 @@ void conn_wrote(struct conn *conn);
 size_t conn_room(struct conn *conn);
 /* Whether nothing waits to be sent; if something does, arms on_drained. */
 bool conn_is_drained(struct conn *conn);
+
+/* From now on a connection that can no longer be written to is still read, also after a pause:
+ * on_data for what the peer had said, then on_eof or on_gone. For unix sockets, where all that a
+ * killed peer has sent can be read at once. */
+void conn_read_to_end(struct conn *conn);
 
 /* While paused on_data is not called; a reset still gives on_gone, as it does behind on_eof. */
 void conn_pause(struct conn *conn);

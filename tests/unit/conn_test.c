@@ -551,6 +551,69 @@ static void write_error_ends_it(void **state)
     assert_true(is_dead());
 }
 
+static void who_reads_to_the_end_bears_a_write_error(void **state)
+{
+    (void)state;
+    conn_read_to_end(conn);
+    peer.is_write_broken = true;
+    feed("last words");
+    feed(", and more");
+    tap.in_data = write_it; /* fails again */
+    assert_int_equal(conn_write(conn, SPAN_LIT("a")), ERR_OK);
+    rig_turn(&rig);
+    heard(&tap, "data(last words) data(, and more) gone(io) "); /* not an end, but no more of it */
+    assert_true(is_dead());
+}
+
+static void a_pause_puts_that_off(void **state)
+{
+    (void)state;
+    conn_read_to_end(conn);
+    conn_pause(conn);
+    peer.is_write_broken = true;
+    feed("last words");
+    scripted_feed_eof(&peer);
+    assert_int_equal(conn_write(conn, SPAN_LIT("a")), ERR_OK);
+    rig_turn(&rig);
+    heard(&tap, "");
+    assert_int_equal(buf_len(conn_out(conn)), 0);
+    assert_true(timers_next_ms(&rig.kit.timers) == TIMERS_NONE);
+    conn_resume(conn);
+    rig_turn(&rig);
+    heard(&tap, "data(last words) eof ");
+}
+
+static void also_one_from_inside(void **state)
+{
+    (void)state;
+    conn_read_to_end(conn);
+    peer.is_write_broken = true;
+    tap.in_data = pause_it;
+    tap.leave = 3;
+    feed("last words");
+    assert_int_equal(conn_write(conn, SPAN_LIT("a")), ERR_OK);
+    rig_turn(&rig);
+    heard(&tap, "data(last words) ");
+    tap.in_data = NULL;
+    tap.leave = 0;
+    conn_resume(conn);
+    rig_turn(&rig);
+    heard(&tap, "data(rds) gone(io) ");
+}
+
+/* What is left of a goodbye goes nowhere, and there is nobody to read for. */
+static void a_write_error_ends_its_close_all_the_same(void **state)
+{
+    (void)state;
+    conn_read_to_end(conn);
+    peer.is_write_broken = true;
+    assert_int_equal(conn_write(conn, SPAN_LIT("a")), ERR_OK);
+    conn_close(conn);
+    rig_turn(&rig);
+    heard(&tap, "");
+    assert_true(is_dead());
+}
+
 static void room_ends_at_the_high_water_mark(void **state)
 {
     (void)state;
@@ -1246,6 +1309,109 @@ static void a_write_into_a_hung_up_socket_ends_it(void **state)
     heard(&pair.tap, "gone(io) ");
 }
 
+/* -- a killed peer is read to its end -----------------------------------------------------------
+ */
+
+static void fill_peer(void)
+{
+    assert_int_equal(conn_write(pair.conn, SPAN_LIT("unread")), ERR_OK);
+    stays_calm();
+}
+
+/* Bytes that the peer had not read make its end a reset. */
+static void what_a_killed_peer_said_is_read(void **state)
+{
+    (void)state;
+    for (int is_reset = 0; is_reset <= 1; is_reset++) {
+        if (is_reset) {
+            assert_int_equal(stop_pair(state), 0);
+            assert_int_equal(start_unix(state), 0);
+        }
+        conn_read_to_end(pair.conn);
+        if (is_reset) {
+            fill_peer();
+        }
+        peer_sends("last words");
+        close_peer();
+        assert_int_equal(conn_write(pair.conn, SPAN_LIT("too late")), ERR_OK);
+        rig_turn(&pair.rig); /* the write fails ahead of the read */
+        heard(&pair.tap, is_reset ? "data(last words) gone(io) " : "data(last words) eof ");
+    }
+}
+
+static void a_reset_ends_it_behind_the_data(void **state)
+{
+    (void)state;
+    conn_read_to_end(pair.conn);
+    fill_peer();
+    peer_sends("last words");
+    close_peer();
+    stays_calm();
+    heard(&pair.tap, "data(last words) gone(io) ");
+}
+
+static void also_when_it_was_killed_in_a_pause(void **state)
+{
+    (void)state;
+    conn_read_to_end(pair.conn);
+    conn_pause(pair.conn);
+    peer_sends("last words");
+    stays_calm();
+    close_peer();
+    stays_calm(); /* a hang-up that waits must not spin */
+    assert_int_equal(conn_write(pair.conn, SPAN_LIT("too late")), ERR_OK);
+    stays_calm();
+    heard(&pair.tap, "");
+    conn_resume(pair.conn);
+    stays_calm();
+    heard(&pair.tap, "data(last words) eof ");
+}
+
+static void or_while_it_took_nothing(void **state)
+{
+    (void)state;
+    conn_read_to_end(pair.conn);
+    block_output();
+    assert_int_equal(conn_room(pair.conn), 0);
+    peer_sends("last words");
+    close_peer();
+    stays_calm();
+    heard(&pair.tap, "data(last words) gone(io) ");
+}
+
+static void more_than_one_read_of_it(void **state)
+{
+    (void)state;
+    static char bytes[150 << 10];
+    memset(bytes, 'x', sizeof bytes);
+    conn_read_to_end(pair.conn);
+    ssize_t n = send(pair.peer, bytes, sizeof bytes, MSG_NOSIGNAL);
+    assert_true(n > LOOP_READ_BYTES);
+    close_peer();
+    pair.tap.in_data = write_it; /* each answer fails */
+    pair.tap.counts = true;
+    stays_calm();
+    size_t total = 0;
+    const char *at = transcript_text(&pair.tap.said);
+    for (at = strchr(at, '['); at != NULL; at = strchr(at + 1, '[')) {
+        total += strtoul(at + 1, NULL, 10);
+    }
+    assert_int_equal(total, n);
+    assert_non_null(strstr(transcript_text(&pair.tap.said), "eof "));
+}
+
+/* It may have closed that direction only: there is no end to wait for. */
+static void a_peer_that_does_not_read_is_not_waited_for(void **state)
+{
+    (void)state;
+    conn_read_to_end(pair.conn);
+    assert_int_equal(shutdown(pair.peer, SHUT_RD), 0);
+    peer_sends("words");
+    assert_int_equal(conn_write(pair.conn, SPAN_LIT("x")), ERR_OK);
+    stays_calm();
+    heard(&pair.tap, "data(words) gone(io) ");
+}
+
 static void a_descriptor_that_cannot_be_watched_is_an_end(void **state)
 {
     (void)state;
@@ -1288,6 +1454,10 @@ int main(void)
         SCRIPTED(pending_bytes_come_on_resume),
         SCRIPTED(a_pending_fin_does_not_overtake_what_the_old_owner_left),
         SCRIPTED(write_error_ends_it),
+        SCRIPTED(who_reads_to_the_end_bears_a_write_error),
+        SCRIPTED(a_pause_puts_that_off),
+        SCRIPTED(also_one_from_inside),
+        SCRIPTED(a_write_error_ends_its_close_all_the_same),
         SCRIPTED(room_ends_at_the_high_water_mark),
         SCRIPTED(a_producer_may_refill_inside_on_drained),
         SCRIPTED(a_peer_that_takes_nothing_is_cut_at_the_deadline),
@@ -1324,6 +1494,12 @@ int main(void)
         ON_TCP(a_stream_cut_in_its_middle_ends_by_reset),
         ON_TCP(a_stream_that_has_left_whole_ends_by_fin),
         ON_UNIX(a_write_into_a_hung_up_socket_ends_it),
+        ON_UNIX(what_a_killed_peer_said_is_read),
+        ON_UNIX(a_reset_ends_it_behind_the_data),
+        ON_UNIX(also_when_it_was_killed_in_a_pause),
+        ON_UNIX(or_while_it_took_nothing),
+        ON_UNIX(more_than_one_read_of_it),
+        ON_UNIX(a_peer_that_does_not_read_is_not_waited_for),
         ON_TCP(a_descriptor_that_cannot_be_watched_is_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
