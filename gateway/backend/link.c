@@ -59,6 +59,7 @@ static void end(struct link *link)
         link->n_sessions);
     timer_cancel(&link->kit->timers, &link->timer);
     (*gauge_of(link))--;
+    link_return_undone(link);
     for (uint32_t i = 0; i < link->n_slots; i++) {
         struct link_owner *owner = link->slots[i].owner;
         link->slots[i].owner = NULL;
@@ -251,6 +252,7 @@ static bool check_verb(struct link *link, const struct link_verb *verb, const ch
     case LINK_ERROR:
     case LINK_OPEN:
     case LINK_CLOSE:
+    case LINK_MOVED:
     case LINK_BATCH:
     case LINK_PAUSE:
     case LINK_RESUME:
@@ -315,8 +317,9 @@ static void send_welcome(struct link *link)
 {
     char json[256];
     int n = snprintf(json, sizeof json,
-                     "{\"server\":\"postern/%s\",\"max_frame\":%llu,\"features\":[\"batch\"],"
-                     "\"workers\":%u,\"window\":%llu,\"timeout_ms\":%u}",
+                     "{\"server\":\"postern/%s\",\"max_frame\":%llu,"
+                     "\"features\":[\"batch\",\"redelivery\",\"state\"],\"workers\":%u,"
+                     "\"window\":%llu,\"timeout_ms\":%u}",
                      link->opts->version, (unsigned long long)link->max_frame_bytes,
                      link->opts->n_workers, (unsigned long long)link->opts->window_bytes,
                      link->opts->timeout_ms);
@@ -421,8 +424,9 @@ static size_t gather(struct link *link, struct span in)
     if (n == missing) {
         size_t needed = 0;
         (void)take_frame(link, buf_span(&link->partial), &needed);
-        buf_fini(&link->partial);
+        buf_clear(&link->partial);
         link->partial_needed = 0;
+        link_let_rest(link);
     }
     return n;
 }
@@ -491,6 +495,11 @@ static void on_timer(struct timer *timer)
         link_fail(link, "internal", "the gateway is out of memory");
         return;
     }
+    undone_trim(&link->kept);
+    buf_trim(&link->partial);
+    if (link->opts->is_relay) {
+        return;
+    }
     if (link->n_pauses != 0) {
         timer_arm(&link->kit->timers, timer, now_ms + timeout_ms / 2);
         return;
@@ -552,11 +561,13 @@ enum err link_create(struct kit *kit, struct conn *conn, const struct link_opts 
     link->heard_ms = kit->now_ms;
     link->max_frame_bytes = opts->max_frame_bytes;
     buf_init(&link->partial, opts->max_frame_bytes + LINK_MAX_LINE_BYTES + 1);
+    undone_init(&link->kept, UINT64_MAX); /* the window bounds it */
     timer_init(&link->timer, on_timer);
     if (!opts->is_relay) { /* the far worker may be busy for long, but it lives as long as we do */
         timer_arm(&kit->timers, &link->timer, kit->now_ms + opts->timeout_ms);
     }
     conn_set_owner(conn, &conn_owner_ops, link);
+    conn_read_to_end(conn); /* a BATCH that has come whole counts */
     (*gauge_of(link))++;
     *out = link;
     return ERR_OK;

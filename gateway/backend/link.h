@@ -8,10 +8,11 @@
  * *slots*, each with an owner: a binding of edge/bind, or the place of another worker's session
  * (backend/relay). Deliveries (OPEN, MSG, CLOSE) are numbered from 1 and count against the window
  * until the handler acknowledges them; a full window, or a full socket, makes link_* answer
- * ERR_AGAIN and on_room tell later. A BATCH is checked whole before its first verb applies. A
- * malformed frame gives ERROR with a sentence and ends this link, never a session. With
- * link_opts.is_relay the peer is not a handler but the relay of one in another worker. Threads: the
- * owning worker.
+ * ERR_AGAIN and on_room tell later. Until then the link keeps a copy of each message, and gives
+ * those that are left to their owners when it ends, to be delivered again by another link. A BATCH
+ * is checked whole before its first verb applies. A malformed frame gives ERROR with a sentence and
+ * ends this link, never a session. With link_opts.is_relay the peer is not a handler but the relay
+ * of one in another worker. Threads: the owning worker.
  */
 #ifndef POSTERN_BACKEND_LINK_H
 #define POSTERN_BACKEND_LINK_H
@@ -20,6 +21,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "backend/undone.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/timers.h"
@@ -39,6 +41,7 @@ enum {
     LINK_DEFAULT_MAX_FRAME_BYTES = 1 << 20, /* of a HELLO that does not say */
     LINK_MAX_MOUNTS = 64,                   /* names in one HELLO */
     LINK_MAX_HANDLES = 1 << 24,             /* sessions of one link */
+    LINK_MAX_SPREAD = 1 << 20, /* deliveries from the oldest unfinished one on: 16 MiB of ring */
 };
 
 /* What the layer above (edge/bind) gives for the link as a whole. */
@@ -58,13 +61,20 @@ struct link_ops {
 
 /* What the owner of one slot gives. None of them may end the link or another slot's owner. */
 struct link_slot_ops {
-    /* MSG, ACCEPT, REJECT, KICK or STATE; its form is checked. */
+    /* MSG, ACCEPT, REJECT, KICK or STATE; its form is checked. May also come between CLOSE or MOVED
+     * and on_left: of a handler that had not read it yet, or that leaves a last STATE. */
     void (*on_verb)(struct link_owner *owner, const struct link_verb *verb);
     /* The handler has acknowledged the OPEN. */
     void (*on_open_acked)(struct link_owner *owner);
-    /* The handler has acknowledged everything that was delivered to this slot: after a link_settle
-     * that said no, once. May deliver to this link, and give the slot up. NULL: nobody asks. */
-    void (*on_settled)(struct link_owner *owner);
+    /* The handler has acknowledged the CLOSE (or the MOVED): the slot is no longer the owner's. */
+    void (*on_left)(struct link_owner *owner);
+    /* Everything that was delivered to this session is acknowledged. Told once after each
+     * link_watch_idle, and always where the link takes no new sessions: then it is the time to move
+     * this one (link_deliver_moved), at the turn's end. */
+    void (*on_idle)(struct link_owner *owner);
+    /* The link is about to end: a message that its handler has not acknowledged, in order. NULL:
+     * the owner keeps its own copies; on_left and on_idle may be NULL then, too. */
+    void (*on_undone)(struct link_owner *owner, const struct undone_message *message);
     /* The link has ended. */
     void (*on_orphan)(struct link_owner *owner);
 };
@@ -88,19 +98,25 @@ struct link_opts {
 struct link_delivery {
     uint32_t bytes;
     uint32_t handle;
-    uint32_t tag;    /* with source != 0: what on_done says */
+    union {
+        uint32_t tag;        /* with source != 0: what on_done says */
+        uint32_t kept_bytes; /* with is_kept: of the record in `kept` of the link */
+    };
     uint16_t source; /* 0: nobody wants to hear of its acknowledgement */
     uint8_t verb;    /* enum link_verb_id */
-    bool is_done;
+    bool is_done : 1;
+    bool is_kept : 1; /* `kept` of the link has its copy: never with a source */
 };
 
 struct link_slot {
-    struct link_owner *owner; /* NULL: closed, waiting for the acknowledgement of CLOSE, or free */
-    uint32_t next_free;       /* of a free slot */
-    uint32_t open_number;     /* low half: the OPEN that its owner got; an older one may still be
+    struct link_owner *owner; /* NULL: free, or forgotten while CLOSE awaits its acknowledgement */
+    uint64_t open_number;     /* the OPEN that its owner got; older deliveries may still be
                                * unacknowledged when the handle is given out again */
-    uint32_t n_undone;        /* deliveries that are not acknowledged */
-    bool wants_settled;
+    union {
+        uint32_t n_undone;  /* deliveries that are not acknowledged */
+        uint32_t next_free; /* of a free slot: as free_slot of the link */
+    };
+    bool wants_idle; /* link_watch_idle */
 };
 
 struct link {
@@ -115,7 +131,10 @@ struct link {
     uint64_t unacked_bytes;
     struct link_delivery *deliveries; /* ring: number & (n_ring - 1) */
     uint32_t n_ring;
-    bool wants_room; /* somebody got ERR_AGAIN */
+    struct undone kept; /* copies of the messages from first_unacked on, but for the dead */
+    uint64_t
+        kept_dead_bytes; /* of deliveries with a copy that are finished, behind one that is not */
+    bool wants_room;     /* somebody got ERR_AGAIN */
     /* in */
     struct buf partial; /* of a frame that is larger than one read */
     size_t partial_needed;
@@ -124,7 +143,7 @@ struct link {
     uint32_t n_slots;        /* ever issued */
     uint32_t cap_slots;
     uint32_t free_slot;  /* index + 1 of the first free slot; 0 = none */
-    uint32_t n_sessions; /* living slots */
+    uint32_t n_sessions; /* opened, and neither closed nor moved */
     /* life */
     struct timer timer;
     struct turn_task reap;
@@ -155,21 +174,30 @@ void link_fail(struct link *link, const char *code, const char *format, ...) PRI
 void link_close(struct link *link);
 
 bool link_serves(const struct link *link, struct span mount);
+/* Whether everything that was delivered under `handle` is acknowledged. */
+bool link_is_idle(const struct link *link, uint32_t handle);
+/* on_idle, once, when it is. */
+void link_watch_idle(struct link *link, uint32_t handle);
+/* If it drains: on_idle for every session that is. */
+void link_tell_idle(struct link *link);
 
 /* Deliveries; none of them ends the link inside the call. ERR_AGAIN: no room now, on_room will
  * tell; ERR_NOMEM; ERR_LIMIT: too many handles, or a payload over the link's max_frame. */
 enum err link_deliver_open(struct link *link, struct link_owner *owner, struct span json,
                            uint32_t *handle) MUST_CHECK;
-enum err link_deliver_msg(struct link *link, uint32_t handle, uint64_t sequence, bool is_text,
-                          struct span payload) MUST_CHECK;
-/* Always accepted: a session's end is not held up by a full window. The slot's owner is forgotten.
- */
+/* `is_again`: another link has delivered it before, and its handler may have seen it. */
+enum err link_deliver_msg(struct link *link, uint32_t handle, const struct undone_message *message,
+                          bool is_again) MUST_CHECK;
+/* The last delivery for this handle, and always accepted: a session's end is not held up by a full
+ * window. on_left follows, or on_orphan. */
 void link_deliver_close(struct link *link, uint32_t handle, unsigned code, struct span reason);
-/* Whether the handler has acknowledged everything that was delivered under `handle`. If not,
- * on_settled follows, or on_orphan. */
-bool link_settle(struct link *link, uint32_t handle);
-/* Marks the delivery that was made last: its acknowledgement gives on_done(source, tag). `source`
- * from 1. After a link_deliver_close only if the link is not is_broken. */
+/* Likewise, for a session that another handler takes over: MOVED. */
+void link_deliver_moved(struct link *link, uint32_t handle);
+/* After one of these two: the owner will hear of its slot no more. */
+void link_forget_owner(struct link *link, uint32_t handle);
+/* Marks the delivery that was made last, to an owner without on_undone: its acknowledgement gives
+ * on_done(source, tag). `source` from 1. After a link_deliver_close only if the link is not
+ * is_broken. */
 void link_tag_last(struct link *link, unsigned source, uint32_t tag);
 /* No on_done for `source` any more. O(deliveries in flight). */
 void link_forget_source(struct link *link, unsigned source);

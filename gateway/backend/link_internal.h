@@ -14,6 +14,12 @@ bool link_was_sent(const struct link *link, uint64_t first, uint64_t last);
 /* Something could not be written: the link ends before the next turn, since nothing may end it
  * inside a call of its owner. */
 void link_break(struct link *link);
+/* The link ends: gives the copies of what is not acknowledged to the owners of its slots. */
+void link_return_undone(struct link *link);
+/* Nothing may be gathered or unacknowledged now. Storage is given back when the link has been at
+ * rest, and not whenever it is empty for a moment: the kernel takes longer to clear a page than we
+ * to fill it. A handler's link is looked at by its timer; this arms one for a relay's. */
+void link_let_rest(struct link *link);
 /* Frees the tables. */
 void link_out_fini(struct link *link);
 /* The slot of a handle; NULL when it was never issued. */

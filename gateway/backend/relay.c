@@ -42,10 +42,15 @@ static void lose(struct relay *relay)
     LOG(LOG_DEBUG, "relay ended", "handler=%s to=%u", link->name != NULL ? link->name : "-",
         relay->worker);
     for (uint32_t i = 0; i < relay->n_slots; i++) {
-        if (relay->slots[i] != NULL) {
-            link_deliver_close(link, relay->slots[i]->handle, CLOSE_LOST, SPAN_NONE);
-            mem_free(relay->slots[i]);
+        struct relay_slot *slot = relay->slots[i];
+        if (slot == NULL) {
+            continue;
         }
+        if (!slot->is_closed) {
+            link_deliver_close(link, slot->handle, CLOSE_LOST, SPAN_NONE);
+        }
+        link_forget_owner(link, slot->handle);
+        mem_free(slot);
     }
     link_forget_source(link, relay->worker + 1);
     if (relay->holds_link) {
@@ -104,17 +109,21 @@ static void on_open_acked(struct link_owner *owner)
     (void)owner; /* the near link learns it from the DONE of its own number */
 }
 
-static void on_orphan(struct link_owner *owner)
+/* The handler has acknowledged CLOSE or MOVED, or is gone. Before the near link can hear of that
+ * and give its handle out again. */
+static void forget(struct link_owner *owner)
 {
     struct relay_slot *slot = CONTAINER_OF(owner, struct relay_slot, owner);
     slot->relay->slots[slot->near_handle - 1] = NULL;
     mem_free(slot);
 }
 
+/* The near link keeps the copies, and moves its sessions when it hears DRAIN. */
 static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
-    .on_orphan = on_orphan,
+    .on_left = forget,
+    .on_orphan = forget,
 };
 
 static void put_done(struct relay *relay)
@@ -169,6 +178,7 @@ static enum err arg(const struct link_verb *verb, unsigned i, uint64_t max, uint
                                                                                  : ERR_PROTO;
 }
 
+/* NULL: there is no such session, or its last delivery was made. */
 static struct relay_slot *slot_of(const struct relay *relay, const struct link_verb *verb,
                                   unsigned i)
 {
@@ -176,7 +186,8 @@ static struct relay_slot *slot_of(const struct relay *relay, const struct link_v
     if (arg(verb, i, relay->n_slots, &handle) != ERR_OK || handle == 0) {
         return NULL;
     }
-    return relay->slots[handle - 1];
+    struct relay_slot *slot = relay->slots[handle - 1];
+    return slot != NULL && !slot->is_closed ? slot : NULL;
 }
 
 static bool grow_slots(struct relay *relay, uint32_t handle)
@@ -214,7 +225,8 @@ static enum err take_open(struct relay *relay, const struct link_verb *verb)
     if (slot == NULL) {
         return ERR_NOMEM;
     }
-    *slot = (struct relay_slot){{&slot_ops}, relay, (uint32_t)handle, 0};
+    *slot =
+        (struct relay_slot){.owner = {&slot_ops}, .relay = relay, .near_handle = (uint32_t)handle};
     enum err e = link_deliver_open(relay->link, &slot->owner, verb->payload, &slot->handle);
     if (e != ERR_OK) {
         mem_free(slot);
@@ -228,12 +240,12 @@ static enum err take_msg(struct relay *relay, const struct link_verb *verb)
 {
     uint64_t sequence = 0;
     const struct relay_slot *slot = slot_of(relay, verb, 1);
-    if (UNLIKELY(slot == NULL || verb->n_args != 4 || verb->args[3].len != 1 ||
+    if (UNLIKELY(slot == NULL || verb->n_args < 4 || verb->args[3].len != 1 ||
                  arg(verb, 2, UINT64_MAX, &sequence) != ERR_OK)) {
         return ERR_PROTO;
     }
-    bool is_text = verb->args[3].ptr[0] == 't';
-    return link_deliver_msg(relay->link, slot->handle, sequence, is_text, verb->payload);
+    const struct undone_message message = {sequence, verb->payload, verb->args[3].ptr[0] == 't'};
+    return link_deliver_msg(relay->link, slot->handle, &message, verb->n_args > 4);
 }
 
 static enum err take_close(struct relay *relay, const struct link_verb *verb)
@@ -244,8 +256,18 @@ static enum err take_close(struct relay *relay, const struct link_verb *verb)
         return ERR_PROTO;
     }
     link_deliver_close(relay->link, slot->handle, (unsigned)code, verb->payload);
-    relay->slots[slot->near_handle - 1] = NULL;
-    mem_free(slot);
+    slot->is_closed = true;
+    return ERR_OK;
+}
+
+static enum err take_moved(struct relay *relay, const struct link_verb *verb)
+{
+    struct relay_slot *slot = slot_of(relay, verb, 1);
+    if (slot == NULL || verb->n_args != 2) {
+        return ERR_PROTO;
+    }
+    link_deliver_moved(relay->link, slot->handle);
+    slot->is_closed = true;
     return ERR_OK;
 }
 
@@ -255,9 +277,10 @@ static enum err take_delivery(struct relay *relay, const struct link_verb *verb)
     if (arg(verb, 0, UINT64_MAX, &number) != ERR_OK || number != relay->n_taken + 1) {
         return ERR_PROTO;
     }
-    enum err e = verb->id == LINK_MSG    ? take_msg(relay, verb)
-                 : verb->id == LINK_OPEN ? take_open(relay, verb)
-                                         : take_close(relay, verb);
+    enum err e = verb->id == LINK_MSG     ? take_msg(relay, verb)
+                 : verb->id == LINK_OPEN  ? take_open(relay, verb)
+                 : verb->id == LINK_CLOSE ? take_close(relay, verb)
+                                          : take_moved(relay, verb);
     if (e == ERR_OK) {
         relay->n_taken++;
         if (!relay->link->is_broken) { /* else it ends before the handler could acknowledge */
@@ -274,6 +297,7 @@ static enum err take_verb(struct relay *relay, const struct link_verb *verb)
     case LINK_MSG:
     case LINK_OPEN:
     case LINK_CLOSE:
+    case LINK_MOVED:
         return take_delivery(relay, verb);
     case LINK_PAUSE:
     case LINK_RESUME: {

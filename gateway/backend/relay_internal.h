@@ -26,6 +26,7 @@ struct relay_slot {
     struct relay *relay;
     uint32_t near_handle;
     uint32_t handle; /* on the real link */
+    bool is_closed;  /* CLOSE or MOVED was delivered: only what the handler says last may come */
 };
 
 struct relay {

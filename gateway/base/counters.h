@@ -30,6 +30,7 @@
     X(links_open, "Handler links alive now")                                                       \
     X(relays_open, "Ends of relays between workers alive now")                                     \
     X(link_errors, "Handler links ended by an ERROR of ours")                                      \
+    X(ends_untold, "Sessions whose end, or last messages, no handler was there to hear")           \
     X(stale_verbs, "Verbs for sessions that had closed meanwhile")                                 \
     X(out_of_memory, "Allocations that failed and cost a connection")
 

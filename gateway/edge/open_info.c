@@ -136,12 +136,29 @@ enum err open_info_write(const struct open_info *info, const struct http_req *re
     return e == ERR_OK ? put_headers(req, out) : e;
 }
 
-enum err open_info_finish(struct buf *out, struct span subprotocol, bool is_resumed)
+static enum err put_state(struct buf *out, struct span state)
 {
-    enum err e = put_pair(out, ",\"subprotocol\":", subprotocol);
+    enum err e = buf_append_span(out, SPAN_LIT(",\"state\":\""));
     if (e != ERR_OK) {
         return e;
     }
-    return buf_append_span(out, is_resumed ? SPAN_LIT(",\"resumed\":true}")
-                                           : SPAN_LIT(",\"resumed\":false}"));
+    char *to = buf_reserve(out, base64_len(state.len));
+    if (to == NULL) {
+        return ERR_NOMEM;
+    }
+    buf_commit(out, base64_encode(state, to));
+    return buf_append_char(out, '"');
+}
+
+enum err open_info_finish(struct buf *out, const struct open_info_rest *rest)
+{
+    enum err e = put_pair(out, ",\"subprotocol\":", rest->subprotocol);
+    if (e == ERR_OK) {
+        e = buf_append_span(out, rest->is_resumed ? SPAN_LIT(",\"resumed\":true")
+                                                  : SPAN_LIT(",\"resumed\":false"));
+    }
+    if (e == ERR_OK && rest->state.len != 0) {
+        e = put_state(out, rest->state);
+    }
+    return e == ERR_OK ? buf_append_char(out, '}') : e;
 }

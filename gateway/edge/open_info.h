@@ -30,8 +30,14 @@ struct open_info {
  * everything but the subprotocols offered and the header fields. ERR_NOMEM, ERR_LIMIT. */
 enum err open_info_write(const struct open_info *info, const struct http_req *req, struct buf *out,
                          size_t *brief_len) MUST_CHECK;
-/* Appends the rest: the subprotocol that is spoken (empty = none), whether it was resumed, and the
- * brace. ERR_NOMEM, ERR_LIMIT. */
-enum err open_info_finish(struct buf *out, struct span subprotocol, bool is_resumed) MUST_CHECK;
+/* What may change over its life. */
+struct open_info_rest {
+    struct span subprotocol; /* that is spoken; empty = none */
+    bool is_resumed;
+    struct span state; /* what a handler has left, any bytes: shown in base64; empty = none */
+};
+
+/* Appends the rest, and the brace. ERR_NOMEM, ERR_LIMIT. */
+enum err open_info_finish(struct buf *out, const struct open_info_rest *rest) MUST_CHECK;
 
 #endif

@@ -7,9 +7,9 @@
 
 #include "base/text.h"
 
-/* "MSG number handle sequence k LENGTH\n", each number at its longest. */
+/* "MSG number handle sequence kind LENGTH\n", each word at its longest. */
 enum {
-    MSG_LINE_BYTES = 4 + (DECIMAL_MAX_CHARS + 1) * 3 + 2 + DECIMAL_MAX_CHARS + 1
+    MSG_LINE_BYTES = 4 + (DECIMAL_MAX_CHARS + 1) * 4 + LINK_MAX_KIND_CHARS + 1 + 1
 };
 
 _Static_assert(LINK_MAX_ARGS <= UINT8_MAX, "n_args is one byte");
@@ -64,7 +64,10 @@ static enum link_verb_id verb_of_5(const char *word)
     if (memcmp(word, "ERROR", 5) == 0) {
         return LINK_ERROR;
     }
-    return memcmp(word, "DRAIN", 5) == 0 ? LINK_DRAIN : LINK_UNKNOWN;
+    if (memcmp(word, "DRAIN", 5) == 0) {
+        return LINK_DRAIN;
+    }
+    return memcmp(word, "MOVED", 5) == 0 ? LINK_MOVED : LINK_UNKNOWN;
 }
 
 static enum link_verb_id verb_of_6(const char *word)
@@ -320,7 +323,7 @@ enum err link_put(struct buf *out, const char *word, const uint64_t *args, size_
 }
 
 enum err link_put_msg(struct buf *out, uint64_t number, uint32_t handle, uint64_t sequence,
-                      char kind, struct span payload)
+                      struct span kind, struct span payload)
 {
     char line[MSG_LINE_BYTES];
     char *end = line + sizeof line;
@@ -328,7 +331,8 @@ enum err link_put_msg(struct buf *out, uint64_t number, uint32_t handle, uint64_
     char *at = end;
     *--at = '\n';
     at = put_number(at, payload.len);
-    *--at = kind;
+    at -= kind.len;
+    memcpy(at, kind.ptr, kind.len);
     *--at = ' ';
     at = put_number(at, sequence);
     at = put_number(at, handle);

@@ -24,8 +24,9 @@
     X(OPEN)    /* G>H number handle */                                                             \
     X(ACCEPT)  /* H>G handle */                                                                    \
     X(REJECT)  /* H>G handle code */                                                               \
-    X(MSG)     /* G>H number handle sequence t|b ; H>G handle t|b */                               \
+    X(MSG)     /* G>H number handle sequence t|b [again] ; H>G handle t|b */                       \
     X(CLOSE)   /* G>H number handle code */                                                        \
+    X(MOVED)   /* G>H number handle */                                                             \
     X(KICK)    /* H>G handle code */                                                               \
     X(STATE)   /* H>G handle */                                                                    \
     X(ACK)     /* H>G number */                                                                    \
@@ -50,6 +51,7 @@ const char *link_verb_name(enum link_verb_id id);
 enum {
     LINK_MAX_LINE_BYTES = 1024, /* with its LF */
     LINK_MAX_ARGS = 64,
+    LINK_MAX_KIND_CHARS = 8,
 };
 
 struct link_verb {
@@ -73,9 +75,10 @@ enum err link_arg_u64(struct span arg, uint64_t max, uint64_t *value) MUST_CHECK
 /* Appends `word arg... LENGTH\n payload \n`, whole or not at all. */
 enum err link_put(struct buf *out, const char *word, const uint64_t *args, size_t n_args,
                   struct span payload) MUST_CHECK;
-/* The hot one: `MSG number handle sequence t|b LENGTH\n` payload `\n`. */
+/* The hot one: `MSG number handle sequence KIND LENGTH\n` payload `\n`. `kind`: "t" or "b", with
+ * " again" behind it for a message that was delivered before; at most LINK_MAX_KIND_CHARS. */
 enum err link_put_msg(struct buf *out, uint64_t number, uint32_t handle, uint64_t sequence,
-                      char kind, struct span payload) MUST_CHECK;
+                      struct span kind, struct span payload) MUST_CHECK;
 /* The frame that was parsed into `verb`, whose bytes are still there, with `first` in place of its
  * first argument; all else byte for byte. n_args >= 1. */
 enum err link_put_forward(struct buf *out, const struct link_verb *verb, uint64_t first) MUST_CHECK;

@@ -3,18 +3,20 @@
  * owner's, moved by a byte code as in mount_fuzz.c: a letter and its arguments, of which only the
  * low four bits count.
  *
- *   a N ...    N bytes of the handler's          h S F    PAUSE, RESUME to the handler
+ *   a N ...    N bytes of the handler's          h S F    PAUSE, RESUME; or wants to know it idle
  *   b          HELLO                             i T      time passes
  *   c F        ACK or DONE of what was sent      j N      the handler reads N * 64 bytes
  *   d S F      MSG, KICK, ... for slot S         k        a cut: the turn ends here
  *   e S        the owner opens slot S            l F      FIN or reset
  *   f S N      the owner delivers N * 32 bytes   m        the owner fails the link, or says DRAIN
- *   g S        the owner closes slot S           n ..     a BATCH of the next three d
- *                                                o N      a MSG of N * 4500 bytes
+ *   g S        the owner closes slot S, or with  n ..     a BATCH of the next three d
+ *              S from 8 on moves slot S - 8      o N      a MSG of N * 4500 bytes
  *
- * What must hold: verbs come for open slots only, and whole; each open slot is orphaned once, at
- * the end; room is told of only after it was missed; the window is kept; numbers have no gap; a
- * link ends by its deadlines. What is heard and said does not depend on how reads are cut.
+ * What must hold: verbs come for slots that have not left, and whole; each slot leaves when its
+ * last delivery is acknowledged, or is orphaned at the end, once; what was not acknowledged is
+ * given back then, and in order; room is told of only after it was missed; the window is kept;
+ * numbers have no gap; a link ends by its deadlines. What is heard and said does not depend on how
+ * reads are cut.
  */
 #include <stdint.h>
 
@@ -43,9 +45,13 @@ struct play;
 struct slot {
     struct link_owner owner;
     struct play *play;
-    bool is_open;
+    bool is_owner;
+    bool is_open; /* its last delivery was not made */
     uint32_t handle;
+    uint64_t open_number;
     uint64_t sequence;
+    uint64_t last_returned; /* sequence of what was given back */
+    unsigned n_returned;
 };
 
 struct play {
@@ -88,7 +94,7 @@ static void on_verb(struct link_owner *owner, const struct link_verb *verb)
 {
     const struct slot *s = slot_of(owner);
     struct play *p = s->play;
-    must(p->link != NULL && p->was_ready && s->is_open, "verbs come for open slots");
+    must(p->link != NULL && p->was_ready && s->is_owner, "verbs come for slots with an owner");
     must(verb->id == LINK_MSG || verb->id == LINK_ACCEPT || verb->id == LINK_REJECT ||
              verb->id == LINK_KICK || verb->id == LINK_STATE,
          "only verbs for sessions come");
@@ -106,7 +112,7 @@ static void on_open_acked(struct link_owner *owner)
 {
     const struct slot *s = slot_of(owner);
     struct play *p = s->play;
-    must(s->is_open, "acknowledged OPENs are told for open slots");
+    must(s->is_owner, "acknowledged OPENs are told to owners");
     transcript_add(&p->said, "%d:acked ", (int)(s - p->slots));
 }
 
@@ -117,11 +123,53 @@ static void on_room(void *ctx, struct link *link)
     p->has_missed_room = false;
 }
 
+static void on_left(struct link_owner *owner)
+{
+    struct slot *s = slot_of(owner);
+    must(s->is_owner && !s->is_open, "a slot leaves once, after its last delivery");
+    s->is_owner = false;
+    transcript_add(&s->play->said, "%d:left ", (int)(s - s->play->slots));
+}
+
+static void on_idle(struct link_owner *owner)
+{
+    struct slot *s = slot_of(owner);
+    must(s->is_owner && link_is_idle(s->play->link, s->handle), "an idle slot has an owner");
+    transcript_add(&s->play->said, "%d:idle ", (int)(s - s->play->slots));
+}
+
+/* What the handler has got, and not acknowledged. */
+static unsigned n_undone(const struct link *link, const struct slot *s)
+{
+    unsigned n = 0;
+    for (uint64_t i = link->first_unacked; i < link->next_number; i++) {
+        const struct link_delivery *d = &link->deliveries[i & (link->n_ring - 1)];
+        n += d->verb == LINK_MSG && !d->is_done && d->handle == s->handle && i > s->open_number;
+    }
+    return n;
+}
+
+static void on_undone(struct link_owner *owner, const struct undone_message *message)
+{
+    struct slot *s = slot_of(owner);
+    must(s->is_owner && s->play->link != NULL, "messages are given back to owners");
+    must(message->sequence > s->last_returned && message->sequence <= s->sequence,
+         "messages are given back once, and in order");
+    must(message->data.len == 0 ||
+             memcmp(message->data.ptr, &message->sequence, sizeof message->sequence) == 0,
+         "they are what they were");
+    s->last_returned = message->sequence;
+    s->n_returned++;
+}
+
 static void on_orphan(struct link_owner *owner)
 {
     struct slot *s = slot_of(owner);
-    must(s->is_open, "a slot is orphaned once");
+    must(s->is_owner, "a slot is orphaned once");
+    must(s->n_returned == n_undone(s->play->link, s),
+         "all that was not acknowledged was given back");
     s->is_open = false;
+    s->is_owner = false;
 }
 
 static void on_gone(void *ctx, struct link *link)
@@ -129,7 +177,7 @@ static void on_gone(void *ctx, struct link *link)
     struct play *p = ctx;
     must(link == p->link, "a link is gone once");
     for (int i = 0; i < N_SLOTS; i++) {
-        must(!p->slots[i].is_open, "every slot was orphaned");
+        must(!p->slots[i].is_owner, "every slot was orphaned");
     }
     p->link = NULL;
     transcript_add(&p->said, "gone ");
@@ -154,6 +202,9 @@ static void on_done(void *ctx, struct link *link, unsigned source, uint32_t tag)
 static const struct link_slot_ops slot_ops = {
     .on_verb = on_verb,
     .on_open_acked = on_open_acked,
+    .on_left = on_left,
+    .on_idle = on_idle,
+    .on_undone = on_undone,
     .on_orphan = on_orphan,
 };
 
@@ -278,25 +329,51 @@ static void say_large(struct play *p, struct script *s, bool is_single)
     say(p, span_of(bytes, (size_t)n + len + 1), is_single);
 }
 
-static void own(struct play *p, struct script *s, unsigned what)
+static void own_open(struct play *p, struct slot *slot)
+{
+    slot->open_number = p->link->next_number;
+    slot->sequence = 0;
+    enum err e = link_deliver_open(p->link, &slot->owner, SPAN_LIT("{}"), &slot->handle);
+    slot->is_open = e == ERR_OK;
+    slot->is_owner = e == ERR_OK;
+    miss(p, e);
+}
+
+static void own_deliver(struct play *p, struct slot *slot, unsigned n)
 {
     static char payload[16 * 32];
-    struct slot *slot = &p->slots[take_below(s, N_SLOTS)];
+    slot->sequence++;
+    memcpy(payload, &slot->sequence, sizeof slot->sequence);
+    const struct undone_message message = {slot->sequence, span_of(payload, (size_t)n * 32), n & 1};
+    miss(p, link_deliver_msg(p->link, slot->handle, &message, n & 2));
+}
+
+static void own_close(struct play *p, struct slot *slot, bool is_moved)
+{
+    slot->is_open = false;
+    if (is_moved) {
+        link_deliver_moved(p->link, slot->handle);
+    } else {
+        link_deliver_close(p->link, slot->handle, 1000, SPAN_LIT("bye"));
+    }
+}
+
+static void own(struct play *p, struct script *s, unsigned what)
+{
+    unsigned which = take_below(s, 2 * N_SLOTS);
+    struct slot *slot = &p->slots[which % N_SLOTS];
     unsigned n = what == 6 || what == 8 ? take_below(s, 16) : 0;
-    if (p->link == NULL || !p->was_ready || slot->is_open != (what != 5)) {
+    if (p->link == NULL || !p->was_ready || (what == 5 ? slot->is_owner : !slot->is_open)) {
         return;
     }
     if (what == 5) {
-        enum err e = link_deliver_open(p->link, &slot->owner, SPAN_LIT("{}"), &slot->handle);
-        slot->is_open = e == ERR_OK;
-        slot->sequence = 0;
-        miss(p, e);
+        own_open(p, slot);
     } else if (what == 6) {
-        miss(p, link_deliver_msg(p->link, slot->handle, ++slot->sequence, n & 1,
-                                 span_of(payload, (size_t)n * 32)));
+        own_deliver(p, slot, n);
     } else if (what == 7) {
-        slot->is_open = false;
-        link_deliver_close(p->link, slot->handle, 1000, SPAN_LIT("bye"));
+        own_close(p, slot, which >= N_SLOTS);
+    } else if (n & 2) {
+        link_watch_idle(p->link, slot->handle);
     } else {
         link_tell_writable(p->link, slot->handle, n & 1);
     }
@@ -382,13 +459,13 @@ static void step(struct play *p, struct script *s, bool is_single)
 
 /* -- a run ------------------------------------------------------------------------------------ */
 
-/* Slots whose CLOSE is not acknowledged. */
+/* Slots whose CLOSE or MOVED is not acknowledged. */
 static uint32_t n_closing(const struct link *link)
 {
     uint32_t n = 0;
     for (uint64_t i = link->first_unacked; i < link->next_number; i++) {
         const struct link_delivery *d = &link->deliveries[i & (link->n_ring - 1)];
-        n += d->verb == LINK_CLOSE && !d->is_done;
+        n += (d->verb == LINK_CLOSE || d->verb == LINK_MOVED) && !d->is_done;
     }
     return n;
 }
@@ -435,7 +512,8 @@ static void check_said(const struct play *p)
             return; /* cut off by the end */
         }
         must(e == ERR_OK, "the gateway's frames are frames");
-        if (verb.id == LINK_OPEN || verb.id == LINK_MSG || verb.id == LINK_CLOSE) {
+        if (verb.id == LINK_OPEN || verb.id == LINK_MSG || verb.id == LINK_CLOSE ||
+            verb.id == LINK_MOVED) {
             uint64_t number = 0;
             must(link_arg_u64(verb.args[0], UINT64_MAX, &number) == ERR_OK, "numbers are numbers");
             must(number == ++n_deliveries, "delivery numbers have no gap");

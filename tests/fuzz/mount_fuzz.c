@@ -13,7 +13,7 @@
  *   d C F      a message on a WebSocket          l H S V  ACCEPT, REJECT, KICK, STATE
  *   e C F      a control frame                   m H F    DONE of the last, of all
  *   f C        FIN                               n H N .. N bytes of the fuzzer's
- *   g C        reset                             o H F    FIN, reset, silence, slow reader
+ *   g C        reset                             o H F    FIN, reset, silence, slow reader, DRAIN
  *   h C N      the client reads N * 64 bytes     p        the worker drains
  */
 #include <stdint.h>
@@ -360,12 +360,7 @@ static void acknowledge(struct edge_handler *h, uint64_t first)
     (void)snprintf(words, sizeof words, "DONE %llu-%llu", (unsigned long long)first,
                    (unsigned long long)last);
     order_frame(h, words, SPAN_NONE, false);
-    for (int i = 0; i < EDGE_N_HANDLES; i++) {
-        struct edge_handle *handle = &h->handles[i];
-        if (handle->is_closed && handle->close_number >= first) {
-            *handle = (struct edge_handle){0};
-        }
-    }
+    edge_note_acked(h, first, last);
 }
 
 /* Of what was read so far: only the last, or all. */
@@ -379,6 +374,7 @@ static void order_raw(struct edge_rig *r, struct script *s)
 {
     struct edge_handler *h = &r->handlers[take_below(s, EDGE_N_HANDLERS)];
     h->is_wild = true;
+    r->was_wild = true;
     order(h, take_bytes(s));
 }
 
@@ -395,6 +391,8 @@ static void move_handler(struct edge_rig *r, struct script *s)
         scripted_feed_error(&h->io);
     } else if (form == 2) {
         h->is_mute = !h->is_mute;
+    } else if (form == 7) {
+        order(h, SPAN_LIT("DRAIN 0\n\n"));
     } else {
         h->io.write_room = form == 3 ? SIZE_MAX : (size_t)(form - 4) * 100;
     }
@@ -424,11 +422,19 @@ static void drain(struct edge_rig *r)
     }
 }
 
-/* Clients leave while handlers read and acknowledge: what a session had taken arrives, although it
- * has ended, if each had a handler and none was lost. */
-static void clients_leave(struct edge_rig *r)
+/* Whether each session had a handler, and has one still. */
+static bool all_were_served(const struct edge_rig *r)
 {
     const struct counters *counters = &r->rig.kit.counters;
+    return r->n_sessions == counters->sessions_opened && counters->ends_untold == 0 &&
+           TAILQ_EMPTY(&r->binds.waiting) && TAILQ_EMPTY(&r->binds.blocked) &&
+           r->n_links_lost <= BINDS_MAX_REDELIVERIES && !r->was_wild;
+}
+
+/* Clients leave while handlers read and acknowledge: what a session had taken arrives, although it
+ * has ended, and although handlers were lost. */
+static void clients_leave(struct edge_rig *r)
+{
     for (int i = 0; i < EDGE_N_CLIENTS; i++) {
         if (edge_is_connected(&r->clients[i])) {
             scripted_feed_eof(&r->clients[i].io);
@@ -443,12 +449,8 @@ static void clients_leave(struct edge_rig *r)
         edge_turn(r);
         pass(r, 100);
     }
-    bool all_were_served = r->n_links_lost == 0 && r->n_opens == counters->sessions_opened;
-    for (unsigned i = 0; i < EDGE_N_HANDLERS; i++) {
-        all_were_served = all_were_served && !r->handlers[i].is_wild;
-    }
-    edge_must(!all_were_served || r->n_msgs == counters->messages_in,
-              "what a session has taken reaches its handler");
+    edge_must(!all_were_served(r) || r->n_msgs == r->rig.kit.counters.messages_in,
+              "what a session has taken reaches a handler");
 }
 
 static void handlers_leave(struct edge_rig *r)

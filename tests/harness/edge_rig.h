@@ -3,9 +3,10 @@
  * sessions, bindings and links over scripted connections, with clients on one side and handlers on
  * the other. Both sides keep account, and end the process when the gateway breaks its word:
  *
- *   handler side  numbers and sequences without a gap; OPEN once, CLOSE once, nothing after it; a
- *                 handle is given again only after its CLOSE was acknowledged; a message comes once
- *                 and in order
+ *   handler side  numbers without a gap; a session is open at one link at a time, and nothing comes
+ *                 for it behind CLOSE or MOVED; a handle is given again only after that was
+ *                 acknowledged; sequences in order, and none left out but what was acknowledged; a
+ *                 message comes once, or else says "again", which it does only when a link was lost
  *   client side   frames of a WebSocket are whole and legal; nothing follows a goodbye; a message
  *                 comes once and in order
  *
@@ -17,6 +18,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "core/sid.h"
 #include "dialect/raw.h"
 #include "dialect/sockjs.h"
 #include "edge/admit.h"
@@ -38,6 +40,8 @@ enum {
     EDGE_N_SESSIONS = 64,
     EDGE_N_TAGS = 64,    /* of one life or session */
     EDGE_N_HANDLES = 64, /* of one link; more sessions there cannot be */
+    EDGE_N_KNOWN = 1024, /* of the messages of a session, and of the deliveries of a link: the
+                          * first, and the last; a run seldom has more */
     EDGE_MAX_MESSAGE_BYTES = 2048,
     EDGE_WINDOW_BYTES = 1024,
     EDGE_PENDING_BYTES = 256,
@@ -74,21 +78,29 @@ struct edge_life {
 
 /* A session as handlers know it. */
 struct edge_session {
-    char id[16]; /* public */
-    uint64_t sequence;
-    uint64_t seen; /* tags that a client got */
+    char id[SID_PUBLIC_CHARS];
+    bool was_seen[EDGE_N_KNOWN];  /* by sequence */
+    bool was_acked[EDGE_N_KNOWN]; /* likewise */
+    uint64_t seen;                /* tags that a client got */
     unsigned n_said;
-    unsigned last_life; /* whose tag came last, and which */
+    unsigned last_life; /* whose tag came last as a new one, and which */
     unsigned last_number;
     bool is_open; /* at a living link */
-    bool is_closed;
+    bool is_over; /* its CLOSE was acknowledged */
 };
 
 struct edge_handle {
-    struct edge_session *session; /* NULL: never opened, or CLOSE was acknowledged */
-    bool is_closed;               /* CLOSE came and is not acknowledged */
+    struct edge_session *session; /* NULL: never opened, or its end was acknowledged */
+    uint64_t sequence;            /* of the last message */
+    bool is_closed;               /* CLOSE or MOVED came, and is not acknowledged */
+    bool is_moved;                /* it was MOVED */
     bool is_paused;
     uint64_t close_number;
+};
+
+struct edge_delivery {
+    struct edge_session *session;
+    uint64_t sequence; /* 0 = not a message */
 };
 
 struct edge_handler {
@@ -102,6 +114,7 @@ struct edge_handler {
     bool was_told_drain;
     size_t n_parsed;
     uint64_t n_deliveries;
+    struct edge_delivery deliveries[EDGE_N_KNOWN]; /* by number modulo their count */
     struct edge_handle handles[EDGE_N_HANDLES];
 };
 
@@ -121,8 +134,8 @@ struct edge_rig {
     unsigned n_lives;
     unsigned n_sessions;
     unsigned n_links_lost;
-    uint64_t n_opens; /* deliveries that handlers read */
-    uint64_t n_msgs;
+    bool was_wild;   /* a handler was */
+    uint64_t n_msgs; /* that handlers read, each once */
 };
 
 static inline void edge_must(bool holds, const char *what)
@@ -153,17 +166,31 @@ static inline uint64_t edge_arg(const struct link_verb *verb, unsigned i)
 static inline struct edge_session *edge_session_of(struct edge_rig *r, struct span json)
 {
     struct span key = SPAN_LIT("{\"id\":\"");
-    edge_must(span_starts_with(json, key) && json.len > key.len + 16, "OPEN begins with the id");
+    edge_must(span_starts_with(json, key) && json.len > key.len + SID_PUBLIC_CHARS,
+              "OPEN begins with the id");
     const char *id = json.ptr + key.len;
     for (unsigned i = 0; i < r->n_sessions; i++) {
-        if (memcmp(r->sessions[i].id, id, 16) == 0) {
+        if (memcmp(r->sessions[i].id, id, SID_PUBLIC_CHARS) == 0) {
             return &r->sessions[i];
         }
     }
     edge_must(r->n_sessions < EDGE_N_SESSIONS, "there are not so many sessions");
     struct edge_session *s = &r->sessions[r->n_sessions++];
-    memcpy(s->id, id, 16);
+    memcpy(s->id, id, sizeof s->id);
     return s;
+}
+
+static inline bool edge_is_living(const struct edge_rig *r, const struct edge_session *session)
+{
+    const struct session *s = NULL;
+    LIST_FOREACH (s, &r->admit.sessions, all) {
+        char id[SID_PUBLIC_CHARS];
+        sid_print_public(s->public_id, id);
+        if (s->state < SESSION_CLOSING && memcmp(id, session->id, sizeof id) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static inline void edge_take_open(struct edge_rig *r, const struct edge_handler *h,
@@ -172,15 +199,16 @@ static inline void edge_take_open(struct edge_rig *r, const struct edge_handler 
     struct edge_session *s = edge_session_of(r, json);
     bool is_free = handle->session == NULL || (handle->is_closed && h->is_wild);
     edge_must(is_free, "a handle is free before it is given again");
-    edge_must(h->is_late || (!s->is_open && !s->is_closed), "a session is open once at a time");
-    edge_must(!h->was_told_drain, "no OPEN follows DRAIN");
+    edge_must(h->is_late || !s->is_open, "a session is open once at a time");
+    edge_must(h->is_late || !s->is_over || r->n_links_lost != 0, "a session that is over is over");
+    edge_must(!h->was_told_drain || !edge_is_living(r, s),
+              "behind DRAIN comes only what is left of ended sessions");
     s->is_open = true;
-    r->n_opens++;
     *handle = (struct edge_handle){.session = s};
 }
 
-/* The message of a client: once and in order; and nothing is missing as long as no link was lost,
- * since then a WebSocket's messages can only be in one place. */
+/* The message of a client, for the first time: in order; and nothing is missing as long as no link
+ * was lost, since then a WebSocket's messages can only be in one place. */
 static inline void edge_take_client_tag(struct edge_rig *r, struct edge_session *s, unsigned life,
                                         unsigned n, bool is_late)
 {
@@ -188,7 +216,7 @@ static inline void edge_take_client_tag(struct edge_rig *r, struct edge_session 
     uint64_t bit = UINT64_C(1) << (n % EDGE_N_TAGS);
     edge_must(!(l->seen & bit), "a client's message comes once");
     l->seen |= bit;
-    edge_must(is_late || s->last_life != life + 1 || n > s->last_number,
+    edge_must(is_late || r->n_links_lost != 0 || s->last_life != life + 1 || n > s->last_number,
               "a client's messages are in order");
     for (int i = 0; i < EDGE_N_CLIENTS; i++) {
         const struct edge_client *c = &r->clients[i];
@@ -202,18 +230,39 @@ static inline void edge_take_client_tag(struct edge_rig *r, struct edge_session 
     s->last_number = n;
 }
 
-static inline void edge_take_msg(struct edge_rig *r, const struct edge_handler *h,
+/* In order, and nothing left out but what a handler has finished. */
+static inline void edge_check_sequence(const struct edge_rig *r, const struct edge_handle *handle,
+                                       uint64_t sequence)
+{
+    edge_must(sequence > handle->sequence, "sequences are in order");
+    for (uint64_t i = handle->sequence + 1; i < sequence && i < EDGE_N_KNOWN; i++) {
+        edge_must(handle->session->was_acked[i] || r->was_wild, "sequences have no gap");
+    }
+}
+
+static inline void edge_take_msg(struct edge_rig *r, struct edge_handler *h,
                                  struct edge_handle *handle, const struct link_verb *verb)
 {
     struct edge_session *s = handle->session;
     unsigned life = 0;
     unsigned n = 0;
     uint64_t sequence = edge_arg(verb, 2);
-    bool may_have_lost = r->n_links_lost != 0;
-    edge_must(h->is_late || sequence == s->sequence + 1 ||
-                  (may_have_lost && sequence > s->sequence),
-              "sequences have no gap");
-    s->sequence = sequence > s->sequence ? sequence : s->sequence;
+    bool is_again = verb->n_args == 5 && span_eq(verb->args[4], SPAN_LIT("again"));
+    edge_must(verb->n_args == 4 || is_again, "the fifth word of MSG is again");
+    edge_must(!is_again || h->is_late || r->n_links_lost != 0,
+              "again is said when a link was lost");
+    edge_check_sequence(r, handle, sequence);
+    handle->sequence = sequence;
+    h->deliveries[h->n_deliveries % EDGE_N_KNOWN] = (struct edge_delivery){s, sequence};
+    if (sequence >= EDGE_N_KNOWN) {
+        r->n_msgs += !is_again;
+        return;
+    }
+    edge_must(is_again || !s->was_seen[sequence], "a message comes once, or says again");
+    if (s->was_seen[sequence]) {
+        return;
+    }
+    s->was_seen[sequence] = true;
     r->n_msgs++;
     if (verb->payload.len == EDGE_TAG_CHARS && edge_read_tag(verb->payload, '#', &life, &n)) {
         edge_take_client_tag(r, s, life, n, h->is_late);
@@ -233,10 +282,11 @@ edge_handle_of(struct edge_handler *h, const struct link_verb *verb, unsigned ar
     return handle;
 }
 
-static inline void edge_take_close(struct edge_handler *h, struct edge_handle *handle)
+static inline void edge_take_close(struct edge_handler *h, struct edge_handle *handle,
+                                   bool is_moved)
 {
     handle->session->is_open = false;
-    handle->session->is_closed = true;
+    handle->is_moved = is_moved;
     handle->is_closed = true;
     handle->close_number = h->n_deliveries;
 }
@@ -246,13 +296,32 @@ static inline void edge_take_delivery(struct edge_rig *r, struct edge_handler *h
 {
     edge_must(edge_arg(verb, 0) == h->n_deliveries + 1, "delivery numbers have no gap");
     h->n_deliveries++;
+    h->deliveries[h->n_deliveries % EDGE_N_KNOWN] = (struct edge_delivery){NULL, 0};
     struct edge_handle *handle = edge_handle_of(h, verb, 1, verb->id != LINK_OPEN);
     if (verb->id == LINK_OPEN) {
         edge_take_open(r, h, handle, verb->payload);
     } else if (verb->id == LINK_MSG) {
         edge_take_msg(r, h, handle, verb);
     } else {
-        edge_take_close(h, handle);
+        edge_take_close(h, handle, verb->id == LINK_MOVED);
+    }
+}
+
+/* The handler has said that these are finished. */
+static inline void edge_note_acked(struct edge_handler *h, uint64_t first, uint64_t last)
+{
+    for (uint64_t i = first; i <= last; i++) {
+        const struct edge_delivery *d = &h->deliveries[i % EDGE_N_KNOWN];
+        if (d->session != NULL && d->sequence < EDGE_N_KNOWN && i + EDGE_N_KNOWN > last) {
+            d->session->was_acked[d->sequence] = true;
+        }
+    }
+    for (int i = 0; i < EDGE_N_HANDLES; i++) {
+        struct edge_handle *handle = &h->handles[i];
+        if (handle->is_closed && handle->close_number >= first && handle->close_number <= last) {
+            handle->session->is_over = handle->session->is_over || !handle->is_moved;
+            *handle = (struct edge_handle){0};
+        }
     }
 }
 
@@ -264,6 +333,7 @@ static inline void edge_take_verb(struct edge_rig *r, struct edge_handler *h,
     case LINK_OPEN:
     case LINK_MSG:
     case LINK_CLOSE:
+    case LINK_MOVED:
         edge_take_delivery(r, h, verb);
         break;
     case LINK_PAUSE:
@@ -586,7 +656,7 @@ static inline void edge_start(struct edge_rig *r)
                                    .keepalive_timeout_ms = 75000,
                                    .min_rate_bytes_per_s = 4096};
     if (r->rig.loop == NULL) {
-        log_set_level(LOG_ERROR);
+        log_set_level((enum log_level)(LOG_ERROR + 1)); /* a message that is given up is logged */
         rig_start(&r->rig);
         rig_reset(&r->rig);
         edge_make_mounts(r);
@@ -609,7 +679,7 @@ static inline void edge_start(struct edge_rig *r)
     r->n_lives = 0;
     r->n_sessions = 0;
     r->n_links_lost = 0;
-    r->n_opens = 0;
+    r->was_wild = false;
     r->n_msgs = 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "dialect/raw.h"
-#include "edge/bind.h"
+#include "edge/bind_internal.h"
 #include "edge/router.h"
 #include "harness/fake_carrier.h"
 #include "harness/frames.h"
@@ -83,8 +83,9 @@ static int tear_down(void **state)
         session_abort(LIST_FIRST(&all));
     }
     conn_end_all(rig.loop);
-    timer_cancel(&rig.kit.timers, &binds.grace);
     rig_turn(&rig);
+    assert_true(binds.ended_bytes == 0);
+    assert_null(binds.tried);
     assert_true(TAILQ_EMPTY(&binds.waiting));
     assert_true(TAILQ_EMPTY(&binds.blocked));
     assert_true(rig.kit.counters.sessions_open == 0);
@@ -242,14 +243,29 @@ static void but_not_for_longer_than_the_grace(void **state)
     assert_true(LIST_EMPTY(&all));
 }
 
-static void a_client_that_leaves_while_it_waits_was_never_there(void **state)
+static void a_client_that_leaves_without_a_word_was_never_there(void **state)
+{
+    (void)state;
+    open_session(0);
+    client_leaves(0);
+    assert_true(binds.ended_bytes == 0);
+    connect_handler(0);
+    HEARD(0, "");
+}
+
+static void what_it_said_is_heard_although_it_left(void **state)
 {
     (void)state;
     open_session(0);
     client_says(0, "a");
+    client_says(0, "b");
     client_leaves(0);
+    assert_true(LIST_EMPTY(&all));
+    assert_true(binds.ended_bytes != 0);
     connect_handler(0);
-    HEARD(0, "");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {a} MSG 3 1 2 t {b} CLOSE 4 1 1001 {left}");
+    assert_true(binds.ended_bytes == 0);
+    assert_true(rig.kit.counters.ends_untold == 0);
 }
 
 static void handlers_serve_the_mounts_that_they_name(void **state)
@@ -379,6 +395,425 @@ static void a_whole_batch_of_a_dying_handler_counts(void **state)
     HEARD(1, "OPEN 1 1 {resumed}");
 }
 
+/* -- again ------------------------------------------------------------------------------------- */
+
+static void what_a_dead_handler_had_not_finished_comes_again(void **state)
+{
+    (void)state;
+    const char *why = NULL;
+    connect_handler(0);
+    open_session(0);
+    client_says(0, "one");
+    client_says(0, "two");
+    assert_int_equal(session_receive(sessions[0], SPAN_LIT("\x01"), false, &why), ERR_OK);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {one} MSG 3 1 2 t {two} MSG 4 1 3 b {\x01}");
+    say(0, "ACK 2 0\n\n");
+    kill_handler(0);
+    client_says(0, "while nobody listened");
+    connect_handler(1);
+    client_says(0, "new");
+    HEARD(1, "OPEN 1 1 {resumed} MSG 2 1 2 t again {two} MSG 3 1 3 b again {\x01} "
+             "MSG 4 1 4 t {while nobody listened} MSG 5 1 5 t {new}");
+    say(1, "DONE 1-2 4 0\n\n");
+    kill_handler(1);
+    connect_handler(2);
+    HEARD(2, "OPEN 1 1 {resumed} MSG 2 1 3 b again {\x01} MSG 3 1 5 t again {new}");
+}
+
+/* The next one had taken only a part of it again when it died as well. */
+static void what_was_to_come_again_keeps_its_order(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    read_frames(0);
+    heard.len = 0;
+    say(0, "ACK 1 0\n\n");
+    client_says(0, "a");
+    client_says_much(0, 250);
+    client_says(0, "c");
+    client_says(0, "d");
+    opts.link.window_bytes = NARROW_WINDOW;
+    kill_handler(0);
+    client_says(0, "e");
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed} MSG 2 1 1 t again {a} MSG 3 1 2 t again {xxx}");
+    say(1, "DONE 2 0\n\n");
+    HEARD(1, "");
+    kill_handler(1);
+    client_says(0, "f");
+    opts.link.window_bytes = WINDOW;
+    connect_handler(2);
+    HEARD(2, "OPEN 1 1 {resumed} MSG 2 1 2 t again {xxx} MSG 3 1 3 t again {c} "
+             "MSG 4 1 4 t again {d} MSG 5 1 5 t {e} MSG 6 1 6 t {f}");
+}
+
+static void the_state_goes_to_the_next_handler(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    open_session(2);
+    say(0, "STATE 1 3\nold\nSTATE 2 1\nx\nSTATE 1 3\nabc\nACK 2 0\n\n"
+           "STATE 2 0\n\nSTATE 3 4\n\xff\n\"}\n"); /* any bytes; of an OPEN not acknowledged, too */
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} OPEN 3 3 {new+headers}");
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed+YWJj} OPEN 2 2 {resumed} OPEN 3 3 {new+headers+/woifQ==}");
+    say(1, "STATE 1 6\nlonger\n"); /* not acknowledged: it counts all the same */
+    kill_handler(1);
+    connect_handler(2);
+    HEARD(2, "OPEN 1 1 {resumed+bG9uZ2Vy} OPEN 2 2 {resumed} OPEN 3 3 {new+headers+/woifQ==}");
+}
+
+static void the_end_of_a_session_outlives_its_handler(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_says(0, "last");
+    client_says(0, "words");
+    say(0, "ACK 3 0\n\n");
+    client_leaves(0);
+    say(0, "KICK 2 3000 2\nno\n"); /* the handler knows, but has not finished with it */
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} MSG 3 1 1 t {last} "
+             "MSG 4 1 2 t {words} CLOSE 5 1 1001 {left} CLOSE 6 2 3000 {no}");
+    say(0, "STATE 1 1\n1\n"); /* of the words before */
+    assert_true(LIST_EMPTY(&all));
+    kill_handler(0);
+    assert_true(binds.ended_bytes != 0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {resumed+MQ==} MSG 2 1 2 t again {words} CLOSE 3 1 1001 {left} "
+             "OPEN 4 2 {resumed} CLOSE 5 2 3000 {no}");
+    say(1, "ACK 5 0\n\n");
+    kill_handler(1);
+    connect_handler(2);
+    HEARD(2, "");
+    assert_true(binds.ended_bytes == 0);
+    assert_true(rig.kit.counters.ends_untold == 0);
+    carriers.len = 0;
+}
+
+static void but_not_without_end(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_leaves(0);
+    kill_handler(0);
+    rig_pass(&rig, GRACE_MS);
+    assert_true(rig.kit.counters.ends_untold == 2);
+    assert_true(binds.ended_bytes == 0);
+    connect_handler(1);
+    HEARD(1, ""); /* nor of the one that was closed for want of a handler */
+    carriers.len = 0;
+}
+
+static void ended_sessions_that_wait_are_bounded(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_says(0, "a");
+    client_says(1, "b");
+    kill_handler(0);
+    binds.ended_bytes = BINDS_MAX_ENDED_BYTES - 1000; /* as if of many others */
+    client_leaves(0);
+    assert_true(rig.kit.counters.ends_untold == 0);
+    client_leaves(1);
+    assert_true(rig.kit.counters.ends_untold == 1);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {a} CLOSE 3 1 1001 {left}");
+    binds.ended_bytes -= BINDS_MAX_ENDED_BYTES - 1000;
+}
+
+/* Those whose link has no room for their last words count as well: they are not said then. */
+static void also_behind_a_full_window(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says_much(0, WINDOW);
+    client_says(0, "last");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {xxx}");
+    binds.ended_bytes = BINDS_MAX_ENDED_BYTES;
+    client_leaves(0);
+    HEARD(0, "CLOSE 3 1 1001 {left}");
+    assert_true(rig.kit.counters.ends_untold == 1);
+    binds.ended_bytes = 0;
+    open_session(1);
+    say(0, "ACK 3 0\n\n");
+    HEARD(0, "OPEN 4 1 {new+headers}");
+}
+
+static void without_memory_for_it_the_session_ends(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    client_says(0, "a");
+    kill_handler(0);
+    connect_handler(1);
+    HEARD(1, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {a}");
+    struct binding *b = sessions[0]->binding;
+    b->again->returned.max_bytes = 8; /* as if the heap were empty */
+    kill_handler(1);
+    rig_turn(&rig);
+    CHECK_RECORD(&carriers, "<finish 1011 Out of memory>");
+    assert_true(rig.kit.counters.out_of_memory == 1);
+    connect_handler(2);
+    HEARD(2, "OPEN 1 1 {new+headers} CLOSE 2 1 1011 {Out of memory}");
+}
+
+/* -- poison ------------------------------------------------------------------------------------ */
+
+/* As each handler that got it died: `n` in a row. */
+static void kill_handlers(int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (handlers[0].conn != NULL) {
+            scripted_fini(&handlers[0].io);
+        }
+        connect_handler(0);
+        read_frames(0);
+        heard.len = 0;
+        kill_handler(0);
+    }
+}
+
+static void connect_anew(void)
+{
+    scripted_fini(&handlers[0].io);
+    connect_handler(0);
+}
+
+static void finish_all(void)
+{
+    char ack[64];
+    const struct link *link = TAILQ_FIRST(&binds.links);
+    (void)snprintf(ack, sizeof ack, "ACK %llu 0\n\n", (unsigned long long)link->next_number - 1);
+    read_frames(0);
+    heard.len = 0;
+    say(0, ack);
+}
+
+/* A handler that finishes what it is handed at once, but for this. */
+static void serve_until_poison(void)
+{
+    for (int i = 0; i < 100; i++) {
+        read_frames(0);
+        heard.text[heard.len] = '\0';
+        if (strstr(heard.text, "{poison}") != NULL) {
+            heard.len = 0;
+            kill_handler(0);
+            return;
+        }
+        finish_all();
+    }
+    fail_msg("it did not come");
+}
+
+static void a_message_that_ends_every_handler_ends_its_session(void **state)
+{
+    (void)state;
+    log_set_level((enum log_level)(LOG_ERROR + 1)); /* it is logged */
+    open_session(0);
+    client_says(0, "poison");
+    client_says(0, "behind it");
+    kill_handlers(BINDS_MAX_REDELIVERIES);
+    CHECK_RECORD(&carriers, "");
+    connect_anew();
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {poison}"); /* alone */
+    kill_handler(0);
+    rig_turn(&rig);
+    CHECK_RECORD(&carriers, "<finish 1011 A message could not be handled>");
+    connect_anew();
+    HEARD(0, "OPEN 1 1 {new+headers} CLOSE 2 1 1011 {A message could not be handled}");
+}
+
+static void an_ended_session_is_given_up_too(void **state)
+{
+    (void)state;
+    log_set_level((enum log_level)(LOG_ERROR + 1));
+    open_session(0);
+    client_says(0, "poison");
+    client_leaves(0);
+    kill_handlers(BINDS_MAX_REDELIVERIES + 1);
+    connect_anew();
+    HEARD(0, "OPEN 1 1 {new+headers} CLOSE 2 1 1001 {left}");
+}
+
+/* Whatever is first in the order in which they are offered: only one is to blame. */
+static void those_who_were_only_there_go_on(void **state)
+{
+    (void)state;
+    log_set_level((enum log_level)(LOG_ERROR + 1));
+    for (int i = 0; i < N_SESSIONS; i++) {
+        open_session(i);
+        client_says(i, i == 1 ? "poison" : "harmless");
+        client_says(i, "more");
+    }
+    kill_handlers(BINDS_SUSPECT_FROM);
+    connect_anew(); /* one at a time, alone for its session */
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {harmless}");
+    client_says(0, "new");
+    HEARD(0, "");
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "MSG 3 1 2 t again {more} MSG 4 1 3 t {new} "
+             "OPEN 5 2 {new+headers} MSG 6 2 1 t again {poison}");
+    kill_handler(0);
+    connect_anew();
+    CHECK_RECORD(&carriers, "");
+    serve_until_poison();
+    rig_turn(&rig);
+    CHECK_RECORD(&carriers, "<finish 1011 A message could not be handled>");
+    connect_anew();
+    finish_all();
+    HEARD(0, ""); /* the others had finished all of theirs */
+}
+
+static void a_handler_that_was_not_handed_it_does_not_count(void **state)
+{
+    (void)state;
+    open_session(0);
+    client_says(0, "innocent");
+    kill_handlers(1);
+    opts.link.window_bytes = 1; /* full with its OPEN */
+    for (int i = 0; i < 2 * BINDS_MAX_REDELIVERIES; i++) {
+        connect_anew();
+        HEARD(0, "OPEN 1 1 {new+headers}");
+        kill_handler(0);
+    }
+    opts.link.window_bytes = WINDOW;
+    connect_anew();
+    client_says(0, "new");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {innocent} MSG 3 1 2 t {new}");
+    CHECK_RECORD(&carriers, "");
+}
+
+/* -- planned restart --------------------------------------------------------------------------- */
+
+static void a_draining_handler_hands_its_sessions_over(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    client_says(1, "in flight");
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} MSG 3 2 1 t {in flight}");
+    say(0, "ACK 2 0\n\n");
+    connect_handler(1);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "MOVED 4 1 {}"); /* the other one has something in flight */
+    HEARD(1, "");             /* and the old handler has the last word */
+    client_says(0, "meanwhile");
+    say(0, "BATCH 53\nMSG 1 t 8\none more\nSTATE 1 3\nabc\nDONE 4 0\n\nDONE 3 0\n\n\n");
+    CHECK_RECORD(&carriers, "one more");
+    HEARD(0, "MOVED 5 2 {}");
+    HEARD(1, "OPEN 1 1 {resumed+YWJj} MSG 2 1 1 t {meanwhile}");
+    say(0, "MSG 1 t 4\nlate\n");
+    assert_true(rig.kit.counters.stale_verbs == 1);
+    kill_handler(0);
+    HEARD(1, "OPEN 3 2 {resumed}");
+    CHECK_RECORD(&carriers, "");
+}
+
+static void or_keeps_them_until_there_is_another(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "ACK 1 0\n\nDRAIN 0\n\n");
+    client_says(0, "old");
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {old}");
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "");
+    connect_as(1, "HELLO 1 21\n{\"mounts\":[\"/other\"]}\n");
+    HEARD(0, "");
+    connect_handler(2);
+    HEARD(0, "MOVED 3 1 {}");
+    say(0, "ACK 3 0\n\n");
+    HEARD(2, "OPEN 1 1 {resumed}");
+}
+
+static void a_session_that_moves_may_end(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    open_session(1);
+    open_session(2);
+    say(0, "ACK 3 0\n\n");
+    connect_handler(1);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} OPEN 3 3 {new+headers} "
+             "MOVED 4 1 {} MOVED 5 2 {} MOVED 6 3 {}");
+    client_leaves(0);
+    client_says(1, "bye");
+    client_leaves(1);
+    say(0, "KICK 3 3000 2\nno\n");
+    CHECK_RECORD(&carriers, "<finish 3000 no>");
+    HEARD(0, "");
+    HEARD(1, "");
+    say(0, "ACK 6 0\n\n");
+    HEARD(1, "OPEN 1 1 {resumed} CLOSE 2 1 1001 {left} "
+             "OPEN 3 2 {resumed} MSG 4 2 1 t {bye} CLOSE 5 2 1001 {left} "
+             "OPEN 6 3 {resumed} CLOSE 7 3 3000 {no}");
+}
+
+static void the_client_of_a_session_that_moves_may_be_slow(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "ACK 1 0\n\n");
+    connect_handler(1);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "OPEN 1 1 {new+headers} MOVED 2 1 {}");
+    c[0].n_room = 0;
+    char text[SOFT_BYTES + 64];
+    (void)snprintf(text, sizeof text, "MSG 1 t %d\n%0*d\n", SOFT_BYTES, SOFT_BYTES, 7);
+    say(0, text);
+    HEARD(0, ""); /* nothing follows MOVED */
+    say(0, "ACK 2 0\n\n");
+    HEARD(1, "OPEN 1 1 {resumed} PAUSE 1 {}");
+    carriers.len = 0;
+}
+
+static void a_handler_may_die_while_it_hands_over(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "ACK 1 0\n\n");
+    connect_handler(1);
+    say(0, "DRAIN 0\n\n");
+    client_says(0, "meanwhile");
+    kill_handler(0);
+    HEARD(1, "OPEN 1 1 {resumed} MSG 2 1 1 t {meanwhile}");
+}
+
+/* What was on its way when the handler said DRAIN goes first. */
+static void a_message_in_the_same_turn_keeps_the_session(void **state)
+{
+    (void)state;
+    connect_handler(0);
+    open_session(0);
+    say(0, "ACK 1 0\n\n");
+    connect_handler(1);
+    scripted_feed(&handlers[0].io, SPAN_LIT("DRAIN 0\n\n"));
+    conn_poke(handlers[0].conn);
+    client_says(0, "x");
+    rig_turn(&rig);
+    HEARD(0, "OPEN 1 1 {new+headers} MSG 2 1 1 t {x}");
+    say(0, "ACK 2 0\n\n");
+    HEARD(0, "MOVED 3 1 {}");
+}
+
 /* -- bounds ------------------------------------------------------------------------------------ */
 
 static void a_full_pending_queue_pauses_the_client(void **state)
@@ -474,7 +909,7 @@ static void the_last_words_of_a_client_come_before_its_close(void **state)
     HEARD(0, "OPEN 6 1 {new+headers}");
 }
 
-static void last_words_die_with_their_link(void **state)
+static void last_words_outlive_their_link(void **state)
 {
     (void)state;
     connect_handler(0);
@@ -483,8 +918,10 @@ static void last_words_die_with_their_link(void **state)
     client_says(0, "last");
     client_leaves(0);
     kill_handler(0);
+    opts.link.window_bytes = 1 << 20;
     connect_handler(1);
-    HEARD(1, "");
+    HEARD(1, "OPEN 1 1 {new+headers} MSG 2 1 1 t again {xxx} MSG 3 1 2 t {last} "
+             "CLOSE 4 1 1001 {left}");
 }
 
 static void a_session_is_settled_when_its_handler_has_finished(void **state)
@@ -667,7 +1104,7 @@ static void an_undecided_session_is_offered_whole_again(void **state)
     HEARD(1, "MSG 2 1 1 t {early}");
     kill_handler(1);
     connect_handler(2);
-    HEARD(2, "OPEN 1 1 {resumed}");
+    HEARD(2, "OPEN 1 1 {resumed} MSG 2 1 1 t again {early}");
 }
 
 /* Handler `i` has got an OPEN with this in it. */
@@ -744,15 +1181,6 @@ static void a_choice_that_was_not_offered_ends_the_session(void **state)
     HEARD(0, "OPEN 3 2 {new+headers}");
 }
 
-static void state_is_taken(void **state)
-{
-    (void)state;
-    connect_handler(0);
-    open_session(0);
-    say(0, "STATE 1 3\nabc\n");
-    HEARD(0, "OPEN 1 1 {new+headers}");
-}
-
 /* -- memory ------------------------------------------------------------------------------------ */
 
 static void a_link_that_cannot_be_written_loses_its_sessions_to_another(void **state)
@@ -769,9 +1197,10 @@ static void a_link_that_cannot_be_written_loses_its_sessions_to_another(void **s
     conn_out(handlers[0].conn)->max = 40; /* as if the heap were empty */
     client_leaves(0);                     /* its CLOSE cannot be written */
     rig_pass(&rig, 0);
-    HEARD(1, "OPEN 1 1 {resumed}");
+    HEARD(1, "OPEN 1 1 {resumed} CLOSE 2 1 1001 {left} "
+             "OPEN 3 2 {resumed} MSG 4 2 1 t again {in the buffer}");
     client_says(1, "goes on");
-    HEARD(1, "MSG 2 1 2 t {goes on}");
+    HEARD(1, "MSG 5 2 2 t {goes on}");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -782,7 +1211,8 @@ int main(void)
         TEST(a_session_is_offered_at_once),
         TEST(or_waits_until_a_handler_comes),
         TEST(but_not_for_longer_than_the_grace),
-        TEST(a_client_that_leaves_while_it_waits_was_never_there),
+        TEST(a_client_that_leaves_without_a_word_was_never_there),
+        TEST(what_it_said_is_heard_although_it_left),
         TEST(handlers_serve_the_mounts_that_they_name),
         TEST(sessions_go_to_the_link_with_the_fewest),
         TEST(a_draining_handler_gets_no_more),
@@ -791,12 +1221,30 @@ int main(void)
         TEST(an_open_that_was_not_acknowledged_is_repeated_whole),
         TEST(the_new_handler_hears_of_a_slow_client),
         TEST(a_whole_batch_of_a_dying_handler_counts),
+        TEST(what_a_dead_handler_had_not_finished_comes_again),
+        TEST(what_was_to_come_again_keeps_its_order),
+        TEST(the_state_goes_to_the_next_handler),
+        TEST(the_end_of_a_session_outlives_its_handler),
+        TEST(but_not_without_end),
+        TEST(ended_sessions_that_wait_are_bounded),
+        TEST(also_behind_a_full_window),
+        TEST(without_memory_for_it_the_session_ends),
+        TEST(a_message_that_ends_every_handler_ends_its_session),
+        TEST(an_ended_session_is_given_up_too),
+        TEST(those_who_were_only_there_go_on),
+        TEST(a_handler_that_was_not_handed_it_does_not_count),
+        TEST(a_draining_handler_hands_its_sessions_over),
+        TEST(or_keeps_them_until_there_is_another),
+        TEST(a_session_that_moves_may_end),
+        TEST(the_client_of_a_session_that_moves_may_be_slow),
+        TEST(a_handler_may_die_while_it_hands_over),
+        TEST(a_message_in_the_same_turn_keeps_the_session),
         TEST(a_full_pending_queue_pauses_the_client),
         TEST(a_full_window_blocks_and_keeps_the_order),
         TEST(nothing_overtakes_what_waits_for_the_socket),
         TEST(a_session_without_room_for_its_open_waits),
         TEST(the_last_words_of_a_client_come_before_its_close),
-        TEST(last_words_die_with_their_link),
+        TEST(last_words_outlive_their_link),
         TEST(a_session_is_settled_when_its_handler_has_finished),
         TEST(messages_without_room_are_not_settled),
         TEST(a_settled_session_may_end),
@@ -811,7 +1259,6 @@ int main(void)
         TEST(a_handler_hears_of_subprotocols),
         TEST(a_handlers_choice_is_kept),
         TEST(a_choice_that_was_not_offered_ends_the_session),
-        TEST(state_is_taken),
         TEST(a_link_that_cannot_be_written_loses_its_sessions_to_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

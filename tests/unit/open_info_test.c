@@ -113,11 +113,14 @@ static void what_was_offered_and_what_is_spoken(void **state)
     check_span("offers", span_skip(buf_span(&out), brief),
                SPAN_LIT(",\"subprotocols\":[\"chat\",\"echo.v1\"],\"headers\":{}"));
     buf_clear(&out);
-    assert_int_equal(open_info_finish(&out, SPAN_LIT("chat"), false), ERR_OK);
-    assert_int_equal(open_info_finish(&out, SPAN_NONE, true), ERR_OK);
+    assert_int_equal(
+        open_info_finish(&out, &(struct open_info_rest){.subprotocol = SPAN_LIT("chat")}), ERR_OK);
+    assert_int_equal(open_info_finish(&out, &(struct open_info_rest){.is_resumed = true,
+                                                                     .state = SPAN_LIT("\xff!")}),
+                     ERR_OK);
     check_span("end", buf_span(&out),
                SPAN_LIT(",\"subprotocol\":\"chat\",\"resumed\":false}"
-                        ",\"subprotocol\":\"\",\"resumed\":true}"));
+                        ",\"subprotocol\":\"\",\"resumed\":true,\"state\":\"/yE=\"}"));
 }
 
 static void a_session_id_is_never_shown(void **state)

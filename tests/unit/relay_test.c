@@ -154,7 +154,6 @@ static void stop_worker(unsigned id)
     assert_true(rig->kit.counters.links_open == 0);
     assert_true(rig->kit.counters.relays_open == 0);
     assert_true(rig->kit.counters.connections_open == 0);
-    timer_cancel(&rig->kit.timers, &binds[id].grace);
     assert_true(timers_next_ms(&rig->kit.timers) == TIMERS_NONE);
     rig_stop(rig);
 }
@@ -316,6 +315,15 @@ static void client_says_much(int i, char fill, size_t n)
 static void client_leaves(int i)
 {
     fake_carrier_detach(&c[i], DETACH_BYE, 1001, "left");
+}
+
+static unsigned count_of(const char *text, const char *word)
+{
+    unsigned n = 0;
+    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
+        n++;
+    }
+    return n;
 }
 
 /* A handler on one worker, a session on the other. */
@@ -513,6 +521,101 @@ static void finished_out_of_order(void **state)
     assert_true(near_link()->unacked_bytes == 0);
 }
 
+static void what_a_dead_handler_had_not_finished_comes_again(void **state)
+{
+    (void)state;
+    start();
+    client_says(0, "one");
+    client_says(0, "two");
+    client_says(0, "three");
+    HEARD(0, "MSG 2 1 1 t {one} MSG 3 1 2 t {two} MSG 4 1 3 t {three}");
+    say(0, "STATE 1 3\nabc\nDONE 1 3 0\n\n");
+    client_says(0, "four"); /* on its way */
+    kill_handler(0);
+    client_says(0, "five");
+    connect_handler(1, FAR);
+    HEARD(1, "OPEN 1 1 {resumed+YWJj} MSG 2 1 1 t again {one} MSG 3 1 3 t again {three} "
+             "MSG 4 1 4 t again {four} MSG 5 1 5 t {five}");
+}
+
+/* Also its CLOSE, and the STATE that its handler left after that. */
+static void the_end_of_a_session_outlives_its_handler(void **state)
+{
+    (void)state;
+    start();
+    client_says(0, "last words");
+    client_leaves(0);
+    HEARD(0, "MSG 2 1 1 t {last words} CLOSE 3 1 1001 {left}");
+    say(0, "STATE 1 3\nabc\nACK 1 0\n\n");
+    kill_handler(0);
+    connect_handler(1, FAR);
+    HEARD(1, "OPEN 1 1 {resumed+YWJj} MSG 2 1 1 t again {last words} CLOSE 3 1 1001 {left}");
+    say(1, "ACK 3 0\n\n");
+    assert_true(binds[NEAR].ended_bytes == 0);
+    open_session(1, NEAR);
+    HEARD(1, "OPEN 4 1 {new+headers}"); /* on both sides the handle is free again */
+    assert_int_equal(near_link()->n_slots, 1);
+}
+
+static void a_draining_handler_hands_the_sessions_of_all_workers_over(void **state)
+{
+    (void)state;
+    connect_handler(0, FAR);
+    open_session(0, FAR);
+    open_session(1, NEAR);
+    open_session(2, NEAR);
+    client_says(2, "in flight");
+    HEARD(0, "OPEN 1 1 {new+headers} OPEN 2 2 {new+headers} OPEN 3 3 {new+headers} "
+             "MSG 4 3 1 t {in flight}");
+    say(0, "ACK 3 0\n\n");
+    connect_handler(1, NEAR);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "MOVED 5 1 {} MOVED 6 2 {}");
+    client_says(1, "meanwhile");
+    HEARD(1, "");
+    say(0, "MSG 2 t 8\none more\nSTATE 2 3\nabc\nACK 5 0\n\n");
+    CHECK_RECORD(&carriers, "one more");
+    HEARD(0, "MOVED 7 3 {}");
+    read_frames(1);
+    assert_int_equal(count_of(heard.text, "OPEN"), 1); /* of the far one */
+    heard.len = 0;
+    say(0, "ACK 7 0\n\n");
+    HEARD(1, "OPEN 2 2 {resumed+YWJj} MSG 3 2 1 t {meanwhile} OPEN 4 3 {resumed}");
+    kill_handler(0);
+    HEARD(1, "");
+    CHECK_RECORD(&carriers, "");
+}
+
+static void or_dies_while_it_does(void **state)
+{
+    (void)state;
+    start();
+    say(0, "ACK 1 0\n\n");
+    connect_handler(1, NEAR);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "MOVED 2 1 {}");
+    kill_handler(0);
+    HEARD(1, "OPEN 1 1 {resumed}");
+}
+
+/* The relay of a session that moves is lost: nothing more is said of it to the old handler. */
+static void a_near_end_may_go_while_a_session_moves(void **state)
+{
+    (void)state;
+    start();
+    open_session(1, NEAR);
+    HEARD(0, "OPEN 2 2 {new+headers}");
+    say(0, "ACK 1 0\n\n");
+    connect_handler(1, NEAR);
+    say(0, "DRAIN 0\n\n");
+    HEARD(0, "MOVED 3 1 {}");
+    link_close(near_link());
+    HEARD(0, "CLOSE 4 2 1006 {}");
+    HEARD(1, "OPEN 1 1 {resumed} OPEN 2 2 {new+headers}");
+    say(0, "MSG 1 t 4\nlate\nACK 4 0\n\n");
+    CHECK_RECORD(&carriers, "");
+}
+
 static void a_reply_and_its_acknowledgement_outlive_the_handler(void **state)
 {
     (void)state;
@@ -623,15 +726,6 @@ static void many_small_messages_wait_in_order(void **state)
         got = expect_in_order(got, &number);
     }
     assert_true(got == N);
-}
-
-static unsigned count_of(const char *text, const char *word)
-{
-    unsigned n = 0;
-    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
-        n++;
-    }
-    return n;
 }
 
 static void room_goes_to_each_worker_in_its_turn(void **state)
@@ -812,8 +906,9 @@ static void a_near_end_that_goes_is_replaced(void **state)
     assert_null(near_link());
     pass(RELAY_RETRY_MS);
     assert_int_equal(n_spreads, 2);
-    HEARD(0, "OPEN 5 1 {new+headers}"); /* no acknowledgement had reached it */
-    say(0, "ACK 5 0\n\nMSG 1 t 4\nback\n");
+    /* No acknowledgement had reached it, nor anything that would have been said before. */
+    HEARD(0, "OPEN 5 1 {new+headers} MSG 6 1 1 t again {in flight}");
+    say(0, "ACK 6 0\n\nMSG 1 t 4\nback\n");
     CHECK_RECORD(&carriers, "back");
     assert_true(near_link()->unacked_bytes == 0);
 }
@@ -828,7 +923,7 @@ static void late_acknowledgements_are_not_for_the_next_relay(void **state)
     link_close(near_link());
     HEARD(0, "MSG 2 1 1 t {old} CLOSE 3 1 1006 {}");
     pass(RELAY_RETRY_MS);
-    HEARD(0, "OPEN 4 2 {new+headers}");
+    HEARD(0, "OPEN 4 2 {new+headers} MSG 5 2 1 t again {old}");
     say(0, "ACK 3 0\n\n");
     assert_true(near_link()->first_unacked == 1);
     say(0, "ACK 4 0\n\n");
@@ -925,6 +1020,10 @@ static void frames_that_cannot_be_end_the_relay_only(void **state)
         "OPEN 1 1 2\n{}\nMSG 2 1 1 0\n\n",
         "OPEN 1 1 2\n{}\nCLOSE 2 1 99999 0\n\n",
         "OPEN 1 1 2\n{}\nCLOSE 2 1 1000 0\n\nCLOSE 3 1 1000 0\n\n",
+        "OPEN 1 1 2\n{}\nMOVED 2 1 0\n\nMSG 3 1 1 t 0\n\n",
+        "OPEN 1 1 2\n{}\nMOVED 2 1 0\n\nOPEN 3 1 2\n{}\n",
+        "OPEN 1 1 2\n{}\nMOVED 2 1 1000 0\n\n",
+        "OPEN 1 1 2\n{}\nMOVED 2 1 0\n\nPAUSE 1 0\n\n",
         "MSG 1 1 1 t 0\n\n",
         "PAUSE 1 0\n\n",
         "PAUSE 0\n\n",
@@ -1022,46 +1121,104 @@ static void a_near_link_that_cannot_be_written_is_made_anew(void **state)
     pump();
     HEARD(0, "CLOSE 3 1 1006 {} CLOSE 4 2 1006 {}");
     pass(RELAY_RETRY_MS);
-    HEARD(0, "OPEN 5 3 {resumed}");
+    HEARD(0, "OPEN 5 3 {resumed} CLOSE 6 3 1001 {left} OPEN 7 4 {resumed}");
 }
 
 /* -- churn ------------------------------------------------------------------------------------- */
 
+enum {
+    MOST_TWINS = 1000,
+    MOST_SAID = 1000, /* by one session */
+};
+
+/* A session as the handler knows it. */
+struct twin_session {
+    char id[16];
+    bool was_seen[MOST_SAID]; /* by sequence */
+    bool is_done[MOST_SAID];
+    bool is_over; /* CLOSE came, and no other OPEN since */
+};
+
+struct todo {
+    uint64_t number;
+    struct twin_session *session;
+    uint64_t sequence; /* 0 = not a message */
+};
+
 /* What a correct gateway may say to the handler, kept as simply as can be. */
 struct twin {
-    bool is_open[64];      /* by handle */
-    uint64_t sequence[64]; /* of the last MSG */
-    uint64_t last;         /* delivery number */
-    uint64_t todo[4096];   /* not acknowledged */
+    struct twin_session sessions[MOST_TWINS];
+    size_t n_sessions;
+    struct twin_session *open[64]; /* by handle */
+    uint64_t sequence[64];         /* of the last MSG */
+    uint64_t last;                 /* delivery number */
+    struct todo todo[4096];        /* not acknowledged */
     size_t n_todo;
+    unsigned n_seen; /* messages, each once */
+    unsigned n_again;
     struct buf out;
 };
+
+static struct twin_session *twin_session_of(struct twin *twin, struct span json)
+{
+    const char *id = json.ptr + sizeof "{\"id\":\"" - 1;
+    for (size_t i = 0; i < twin->n_sessions; i++) {
+        if (memcmp(twin->sessions[i].id, id, sizeof twin->sessions[i].id) == 0) {
+            return &twin->sessions[i];
+        }
+    }
+    assert_true(twin->n_sessions < MOST_TWINS);
+    struct twin_session *session = &twin->sessions[twin->n_sessions++];
+    memcpy(session->id, id, sizeof session->id);
+    return session;
+}
+
+/* In order; again only if it says so; and passed over only if it was finished. */
+static void twin_takes_msg(struct twin *twin, const struct link_verb *verb, uint64_t handle)
+{
+    struct twin_session *session = twin->open[handle];
+    uint64_t sequence = 0;
+    /* The client numbers its messages itself, too. */
+    assert_int_equal(link_arg_u64(verb->args[2], MOST_SAID - 1, &sequence), ERR_OK);
+    char want[32];
+    int n = snprintf(want, sizeof want, "%llu", (unsigned long long)sequence);
+    check_span("payload", verb->payload, span_of(want, (size_t)n));
+    assert_true(sequence > twin->sequence[handle]);
+    for (uint64_t i = twin->sequence[handle] + 1; i < sequence; i++) {
+        assert_true(session->is_done[i]);
+    }
+    bool is_again = verb->n_args == 5;
+    assert_true(is_again || !session->was_seen[sequence]);
+    twin->n_seen += !session->was_seen[sequence];
+    twin->n_again += is_again;
+    session->was_seen[sequence] = true;
+    twin->sequence[handle] = sequence;
+    twin->todo[twin->n_todo - 1].sequence = sequence;
+}
 
 static void twin_takes(struct twin *twin, const struct link_verb *verb)
 {
     uint64_t number = 0;
     uint64_t handle = 0;
-    uint64_t sequence = 0;
     if (verb->id != LINK_OPEN && verb->id != LINK_MSG && verb->id != LINK_CLOSE) {
         return;
     }
     assert_int_equal(link_arg_u64(verb->args[0], UINT64_MAX, &number), ERR_OK);
-    assert_int_equal(link_arg_u64(verb->args[1], N_OF(twin->is_open) - 1, &handle), ERR_OK);
+    assert_int_equal(link_arg_u64(verb->args[1], N_OF(twin->open) - 1, &handle), ERR_OK);
     assert_true(number == ++twin->last);
     assert_true(twin->n_todo < N_OF(twin->todo));
-    twin->todo[twin->n_todo++] = number;
-    assert_int_equal(twin->is_open[handle], verb->id != LINK_OPEN);
-    if (verb->id == LINK_MSG) {
-        /* The client numbers its messages itself, too. */
-        assert_int_equal(link_arg_u64(verb->args[2], UINT64_MAX, &sequence), ERR_OK);
-        char want[32];
-        int n = snprintf(want, sizeof want, "%llu", (unsigned long long)sequence);
-        check_span("payload", verb->payload, span_of(want, (size_t)n));
-        assert_true(twin->sequence[handle] == 0 || sequence == twin->sequence[handle] + 1);
-        twin->sequence[handle] = sequence;
-    } else {
-        twin->is_open[handle] = verb->id == LINK_OPEN;
+    assert_int_equal(twin->open[handle] != NULL, verb->id != LINK_OPEN);
+    if (verb->id == LINK_OPEN) {
+        twin->open[handle] = twin_session_of(twin, verb->payload);
+        twin->open[handle]->is_over = false;
         twin->sequence[handle] = 0;
+    }
+    twin->todo[twin->n_todo++] = (struct todo){.number = number, .session = twin->open[handle]};
+    if (verb->id == LINK_MSG) {
+        twin_takes_msg(twin, verb, handle);
+    } else if (verb->id == LINK_CLOSE) {
+        twin->open[handle]->is_over = true;
+        twin->open[handle] = NULL;
     }
 }
 
@@ -1082,8 +1239,9 @@ static void twin_serves(struct twin *twin, struct test_random *random, size_t n_
     buf_clear(&twin->out);
     for (size_t i = twin->n_todo; i > 0; i--) {
         if (test_below(random, n_kept) == 0) {
-            assert_int_equal(link_put(&twin->out, "DONE", &twin->todo[i - 1], 1, SPAN_NONE),
-                             ERR_OK);
+            struct todo todo = twin->todo[i - 1];
+            assert_int_equal(link_put(&twin->out, "DONE", &todo.number, 1, SPAN_NONE), ERR_OK);
+            todo.session->is_done[todo.sequence] = true;
             twin->todo[i - 1] = twin->todo[--twin->n_todo];
         }
     }
@@ -1092,7 +1250,7 @@ static void twin_serves(struct twin *twin, struct test_random *random, size_t n_
     }
 }
 
-static void churn_step(struct test_random *random, unsigned *said)
+static void churn_step(struct test_random *random, unsigned *said, unsigned *n_said)
 {
     size_t i = test_below(random, N_SESSIONS);
     switch (test_below(random, 40)) {
@@ -1117,6 +1275,7 @@ static void churn_step(struct test_random *random, unsigned *said)
         } else {
             char text[32];
             (void)snprintf(text, sizeof text, "%u", ++said[i]);
+            (*n_said)++;
             client_says((int)i, text);
         }
         break;
@@ -1130,6 +1289,7 @@ static void whatever_happens_the_handler_hears_what_it_should(void **state)
     static struct twin twin;
     struct test_random random = {88172645463325252ULL};
     unsigned said[N_SESSIONS] = {0};
+    unsigned n_said = 0;
     memset(&twin, 0, sizeof twin);
     memset(sessions, 0, sizeof sessions);
     buf_init(&twin.out, 1 << 20);
@@ -1137,7 +1297,7 @@ static void whatever_happens_the_handler_hears_what_it_should(void **state)
     opts[FAR].link.timeout_ms = 1U << 30; /* time jumps */
     connect_handler(0, FAR);
     for (int i = 0; i < 6000; i++) {
-        churn_step(&random, said);
+        churn_step(&random, said, &n_said);
         twin_serves(&twin, &random, 8);
         carriers.len = 0;
     }
@@ -1151,9 +1311,11 @@ static void whatever_happens_the_handler_hears_what_it_should(void **state)
         turn(FAR);
         twin_serves(&twin, &random, 1);
     }
-    for (size_t i = 0; i < N_OF(twin.is_open); i++) {
-        assert_false(twin.is_open[i]);
+    for (size_t i = 0; i < twin.n_sessions; i++) {
+        assert_true(twin.sessions[i].is_over);
     }
+    assert_int_equal(twin.n_seen, n_said); /* nothing was lost */
+    assert_in_range(twin.n_again, 10, 10000);
     assert_int_equal(far_link()->n_sessions, 0);
     assert_true(far_link()->unacked_bytes == 0);
     assert_true(near_link() == NULL || near_link()->unacked_bytes == 0);
@@ -1177,6 +1339,11 @@ int main(void)
         TEST(a_slow_client_pauses_the_handler),
         TEST(what_the_handler_finishes_frees_the_near_window),
         TEST(finished_out_of_order),
+        TEST(what_a_dead_handler_had_not_finished_comes_again),
+        TEST(the_end_of_a_session_outlives_its_handler),
+        TEST(a_draining_handler_hands_the_sessions_of_all_workers_over),
+        TEST(or_dies_while_it_does),
+        TEST(a_near_end_may_go_while_a_session_moves),
         TEST(a_reply_and_its_acknowledgement_outlive_the_handler),
         TEST(a_full_link_holds_the_near_session_up_and_nothing_is_lost),
         TEST(many_small_messages_wait_in_order),
