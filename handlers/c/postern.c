@@ -41,6 +41,7 @@ enum {
     TAIL_BYTES = ACK_BYTES + 1,       /* kept free behind every frame: the ACK and the batch's LF */
     HEAD_BYTES = 96,                  /* more than any frame of ours has around its payload */
     REASON_MAX_BYTES = 123,           /* what a WebSocket close frame has room for */
+    BASE64_STATE_BYTES = (POSTERN_MAX_STATE + 2) / 3 * 4 + 2, /* with its quotes */
     MAX_FRAME_CEILING = 1024 * 1024 * 1024,
     MIN_FRAME = 4096,
     PAGE_SESSIONS = 256,
@@ -51,11 +52,12 @@ enum {
 };
 
 /* The verbs that a gateway sends. X(NAME, arguments: n number, h handle, q sequence, k t|b, c code,
- * w word) */
+ * with or without a word behind it, w word) */
 #define VERB_MAP(X)                                                                                \
     X(MSG, "nhqk")                                                                                 \
     X(OPEN, "nh")                                                                                  \
     X(CLOSE, "nhc")                                                                                \
+    X(MOVED, "nh")                                                                                 \
     X(PING, "")                                                                                    \
     X(PAUSE, "h")                                                                                  \
     X(RESUME, "h")                                                                                 \
@@ -82,6 +84,7 @@ struct frame {
     uint32_t handle;
     uint32_t code;
     char kind;
+    bool is_again;
     struct piece word;
     struct piece payload;
 };
@@ -90,11 +93,13 @@ struct frame {
 struct postern_session {
     struct postern_handler *handler;
     void *user;
-    char *info; /* POSTERN_N_INFO strings, one behind the other */
+    char *info; /* POSTERN_N_INFO strings, one behind the other, then state_len bytes of state */
     uint64_t sequence;
     uint32_t handle; /* 0 = free slot */
-    bool is_ended;   /* kicked or rejected: CLOSE is on its way */
+    uint16_t state_len;
+    bool is_ended; /* kicked or rejected: CLOSE is on its way */
     bool is_resumed;
+    bool is_again; /* the message being delivered */
     uint8_t prefix_len;
     char prefix[16]; /* "MSG 4294967295 ", ready to copy */
 };
@@ -428,6 +433,33 @@ static size_t json_text(struct piece value, char *to)
     return (size_t)(at - to);
 }
 
+/* The value of a base64 digit (RFC 4648, section 4), or -1. */
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+/* Decodes the raw string `value`, which holds base64, to `to`, which has room for value.len bytes.
+ * Returns the length; what is no base64 ends it, and anything that is not a string gives 0. */
+static size_t json_base64(struct piece value, char *to)
+{
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+    char *at = to;
+    size_t end = value.len >= 2 && value.ptr[0] == '"' ? value.len - 1 : 0;
+    for (size_t i = 1; i < end && base64_digit(value.ptr[i]) >= 0; i++) {
+        bits = bits << 6 | (uint32_t)base64_digit(value.ptr[i]);
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            *at++ = (char)(bits >> n_bits);
+        }
+    }
+    return (size_t)(at - to);
+}
+
 static uint64_t json_number(struct piece value, uint64_t otherwise)
 {
     uint64_t number = 0;
@@ -493,10 +525,12 @@ static struct page *page_make(struct postern_handler *h, size_t index)
 static const char *const info_keys[POSTERN_N_INFO] = {
     "id", "mount", "path", "query", "dialect", "transport", "remote", "origin", "subprotocol"};
 
-static char *info_make(struct piece json)
+static char *info_make(struct piece json, uint16_t *state_len)
 {
     struct piece values[POSTERN_N_INFO];
-    size_t size = 0;
+    struct piece state = json_find(json, "state");
+    state.len = state.len <= BASE64_STATE_BYTES ? state.len : 0;
+    size_t size = state.len;
     for (size_t i = 0; i < POSTERN_N_INFO; i++) {
         values[i] = json_find(json, info_keys[i]);
         size += values[i].len + 1;
@@ -507,6 +541,7 @@ static char *info_make(struct piece json)
         for (size_t i = 0; i < POSTERN_N_INFO; i++) {
             at += json_text(values[i], at) + 1;
         }
+        *state_len = (uint16_t)json_base64(state, at);
     }
     return info;
 }
@@ -515,7 +550,8 @@ static struct postern_session *session_add(struct postern_handler *h, uint32_t h
                                            struct piece json)
 {
     struct page *page = page_make(h, handle / PAGE_SESSIONS);
-    char *info = page != NULL ? info_make(json) : NULL;
+    uint16_t state_len = 0;
+    char *info = page != NULL ? info_make(json, &state_len) : NULL;
     if (page == NULL || info == NULL) {
         free(info);
         return NULL;
@@ -526,6 +562,7 @@ static struct postern_session *session_add(struct postern_handler *h, uint32_t h
         .handler = h,
         .info = info,
         .handle = handle,
+        .state_len = state_len,
         .is_resumed = resumed.len >= 4 && memcmp(resumed.ptr, "true", 4) == 0,
     };
     char *end = put_text(s->prefix, "MSG ");
@@ -790,7 +827,11 @@ static const char *take_arg(char what, const char *p, struct frame *f)
         return p;
     case 'k':
         f->kind = *p;
-        return *p == 't' || *p == 'b' ? p + 1 : NULL;
+        if (*p != 't' && *p != 'b') {
+            return NULL;
+        }
+        f->is_again = strncmp(p + 1, " again ", 7) == 0;
+        return f->is_again ? p + sizeof "t again" - 1 : p + 1;
     default:
         return take_word(p, &f->word);
     }
@@ -932,7 +973,7 @@ static void take_close(struct postern_handler *h, struct postern_session *s, con
     session_forget(s);
 }
 
-/* OPEN, MSG and CLOSE: their numbers have no gap, so a lost or repeated delivery cannot pass
+/* OPEN, MSG, CLOSE and MOVED: their numbers have no gap, so a lost or repeated delivery cannot pass
  * unseen. */
 static void take_delivery(struct postern_handler *h, const struct frame *f)
 {
@@ -950,8 +991,11 @@ static void take_delivery(struct postern_handler *h, const struct frame *f)
         }
         if (f->verb == VERB_CLOSE) {
             take_close(h, s, f);
+        } else if (f->verb == VERB_MOVED) {
+            session_forget(s);
         } else if (!s->is_ended && h->on.on_message != NULL) {
             s->sequence = f->sequence;
+            s->is_again = f->is_again;
             h->on.on_message(h->ctx, s, f->payload.ptr, f->payload.len, f->kind == 't');
         }
     }
@@ -987,6 +1031,7 @@ static void take_frame(struct postern_handler *h, const struct frame *f)
     case VERB_MSG:
     case VERB_OPEN:
     case VERB_CLOSE:
+    case VERB_MOVED:
         take_delivery(h, f);
         break;
     case VERB_PING:
@@ -1496,6 +1541,18 @@ const char *postern_session_info(const struct postern_session *s, enum postern_i
 bool postern_session_is_resumed(const struct postern_session *s)
 {
     return s->is_resumed;
+}
+
+const void *postern_session_state(const struct postern_session *s, size_t *len)
+{
+    const char *last = postern_session_info(s, POSTERN_N_INFO - 1);
+    *len = s->state_len;
+    return s->state_len != 0 ? last + strlen(last) + 1 : NULL;
+}
+
+bool postern_session_is_again(const struct postern_session *s)
+{
+    return s->is_again;
 }
 
 uint64_t postern_session_sequence(const struct postern_session *s)

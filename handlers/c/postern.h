@@ -57,9 +57,9 @@ struct postern_callbacks {
     void (*on_close)(void *ctx, struct postern_session *session, unsigned code, const char *reason,
                      size_t reason_len);
     /* This process no longer holds the session: release its user pointer here. Comes once for each
-     * session, after on_close, or without it when the link has ended: then the client is still
-     * there and comes back with on_open, here or at another handler, with
-     * postern_session_is_resumed. */
+     * session, after on_close, or without it when the link has ended, or after postern_drain: then
+     * the client is still there and comes back with on_open, here or at another handler, with
+     * postern_session_is_resumed. Nothing can be sent to it here. */
     void (*on_forget)(void *ctx, struct postern_session *session);
     /* The client takes less than we send (is_paused), or can take more again. Sending is still
      * allowed, up to the bound that the mount sets. */
@@ -123,9 +123,11 @@ int postern_accept(struct postern_session *session);
 int postern_accept_as(struct postern_session *session, const char *subprotocol);
 int postern_reject(struct postern_session *session, unsigned code, const char *reason);
 /* Leaves up to POSTERN_MAX_STATE bytes with the gateway, for whichever handler takes the session
- * over. */
+ * over; the last ones count. Called in on_message it takes effect together with what is sent there,
+ * and with the acknowledgement. */
 int postern_state(struct postern_session *session, const void *data, size_t len);
-/* Asks the gateway for no new sessions, before a planned end. */
+/* Asks the gateway for no new sessions, before a planned end; those that are here go on at another
+ * handler where there is one, each when it has nothing in flight (on_forget). */
 int postern_drain(struct postern_handler *handler);
 
 /* The user pointer: NULL at first, yours. */
@@ -149,9 +151,15 @@ enum postern_info {
 const char *postern_session_info(const struct postern_session *session, enum postern_info what);
 /* Whether another link had this session before. */
 bool postern_session_is_resumed(const struct postern_session *session);
+/* What postern_state had left for us, at another handler or on an earlier link, as it was when the
+ * session was opened here; *len bytes, good as long as the session. NULL = nothing. */
+const void *postern_session_state(const struct postern_session *session, size_t *len);
 /* The session's own number of the message being delivered: stable across links, so it tells
  * duplicates. */
 uint64_t postern_session_sequence(const struct postern_session *session);
+/* Inside on_message: whether another link had this message before, and died before it was finished.
+ * Its handler may have done everything but what it would have sent: that was dropped. */
+bool postern_session_is_again(const struct postern_session *session);
 /* Only inside on_open: copies the request header `name` (lower case) into `value`, NUL-ended and
  * cut to `size`; returns its full length, or -1 when there is none. */
 int postern_session_header(const struct postern_session *session, const char *name, char *value,

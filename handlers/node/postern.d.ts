@@ -35,8 +35,15 @@ export class Session {
   readonly headers: Readonly<Record<string, string>>;
   /** Another link had this session before: the client must not be greeted again. */
   readonly resumed: boolean;
+  /** What state() had left, at another handler or on an earlier link, when the session was opened here. */
+  readonly savedState: Buffer | null;
   /** The session's own number of the message being delivered; the same on every link. */
   readonly sequence: number;
+  /**
+   * Another link had that message before, and died before it was finished. Its handler may have done everything but
+   * what it would have sent: that was dropped.
+   */
+  readonly isAgain: boolean;
   readonly isOpen: boolean;
   /** The client takes less than is sent. */
   readonly isPaused: boolean;
@@ -52,7 +59,7 @@ export class Session {
    * WebSocket of a mount with `accept: "handler"` waits for it. RangeError: no token of HTTP.
    */
   accept(subprotocol?: string): boolean;
-  /** At most 4096 bytes. */
+  /** At most 4096 bytes, for savedState of whichever handler takes the session over; the last ones count. */
   state(data: string | Uint8Array): boolean;
 
   /** Properties of your own. */
@@ -65,6 +72,8 @@ export interface HandlerEvents {
   open: (session: Session) => Result;
   message: (session: Session, data: string | Buffer) => Result;
   close: (session: Session, code: number, reason: string) => Result;
+  /** After drain(): the session goes on at another handler. What is sent in here is the last that counts. */
+  moved: (session: Session) => Result;
   pause: (session: Session) => Result;
   resume: (session: Session) => Result;
   link: () => Result;
@@ -79,5 +88,7 @@ export class Handler {
   off<E extends keyof HandlerEvents>(event: E, callback: HandlerEvents[E]): this;
   readonly sessions: Session[];
   start(): this;
+  /** No new sessions; those that are here move to another handler where there is one. */
+  drain(): void;
   stop(): void;
 }

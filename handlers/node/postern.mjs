@@ -202,10 +202,12 @@ export class Session {
     this.#link = link;
     this.#handle = handle;
     const { id = '', mount = '', path = '', query = '', dialect = '', transport = '' } = info;
-    const { remote = '', origin = '', headers = {}, resumed = false, subprotocols = [], subprotocol = '' } = info;
+    const { remote = '', origin = '', headers = {}, resumed = false, state, subprotocols = [], subprotocol = '' } = info;
     Object.assign(this, { id, mount, path, query, dialect, transport, remote, origin, headers, resumed });
     Object.assign(this, { subprotocols, subprotocol });
+    this.savedState = state === undefined ? null : Buffer.from(state, 'base64'); // what state() had left, elsewhere
     this.sequence = 0; // of the message being delivered: the same on every link
+    this.isAgain = false; // of that message: a link that had it before has died with it
     this.isOpen = true;
     this.isPaused = false;
   }
@@ -370,6 +372,7 @@ class Link {
       case 'OPEN':
       case 'MSG':
       case 'CLOSE':
+      case 'MOVED':
         return this.#takeDelivery(verb, args, payload);
       case 'WELCOME':
         this.isUp = true;
@@ -416,8 +419,11 @@ class Link {
       const data = args[3] === 't' ? payload.toString() : payload;
       session._deliver(number, () => {
         session.sequence = Number(args[2]);
+        session.isAgain = args[4] === 'again';
         return session.isOpen ? this.handler._emit('message', session, data) : undefined;
       });
+    } else if (verb === 'MOVED') {
+      session._deliver(number, () => this.#move(session, handle));
     } else {
       this.sessions.delete(handle);
       session._deliver(number, () => {
@@ -426,6 +432,21 @@ class Link {
       });
     }
     return !this.isDead;
+  }
+
+  /* The callbacks have the last word: what they send or leave as state still counts. */
+  #move(session, handle) {
+    const forget = () => {
+      session.isOpen = false;
+      this.sessions.delete(handle);
+    };
+    const moving = this.handler._emit('moved', session);
+    return moving === undefined ? forget() : moving.then(forget);
+  }
+
+  drain() {
+    this.flush(); // what has finished goes ahead, as DRAIN stands in no BATCH
+    this.#writeFrame('DRAIN', '');
   }
 
   #takeOpen(number, handle, payload) {
@@ -461,6 +482,7 @@ export class Handler {
   #retryMs = RETRY_FIRST_MS;
   #timer = null;
   #isRunning = false;
+  #isDraining = false;
 
   /* options: path (required), app, client, mounts, token, maxFrame, autoAccept; see postern.d.ts. */
   constructor(options) {
@@ -468,8 +490,8 @@ export class Handler {
     this.options = { app: 'app', client: 'node/0.1', maxFrame: 1048576, autoAccept: true, ...options };
   }
 
-  /* Events: open(session), message(session, data), close(session, code, reason), pause(session), resume(session),
-   * link(), unlink(why), drain(), error(error, session). */
+  /* Events: open(session), message(session, data), close(session, code, reason), moved(session), pause(session),
+   * resume(session), link(), unlink(why), drain(), error(error, session). */
   on(event, callback) {
     const callbacks = this.#listeners.get(event) ?? [];
     this.#listeners.set(event, [...callbacks, callback]);
@@ -494,9 +516,17 @@ export class Handler {
     return this;
   }
 
+  /* Before a planned end: no new sessions come, and those that are here go on at another handler where there is one,
+   * each when it has nothing in flight ('moved'). Also on later links, until stop(). */
+  drain() {
+    this.#isDraining = true;
+    if (this.#link?.isUp) this.#link.drain();
+  }
+
   /* Sends what has finished, then closes. The sessions live on at the gateway. */
   stop() {
     this.#isRunning = false;
+    this.#isDraining = false;
     clearTimeout(this.#timer);
     this.#link?.flush();
     if (this.#link !== null) this._down(this.#link, 'stopped');
@@ -517,6 +547,7 @@ export class Handler {
   _up() {
     clearTimeout(this.#timer);
     this.#retryMs = RETRY_FIRST_MS;
+    if (this.#isDraining) this.#link.drain();
     this._emit('link');
   }
 

@@ -93,9 +93,13 @@ static void log_unlink(void *ctx, const char *why)
 static void log_open(void *ctx, struct postern_session *s)
 {
     struct rig *rig = ctx;
-    text_printf(&rig->events, "open %s %s%s\n", postern_session_info(s, POSTERN_ID),
+    size_t state_len = 0;
+    const char *left = postern_session_state(s, &state_len);
+    assert_int_equal(left != NULL, state_len != 0);
+    text_printf(&rig->events, "open %s %s%s", postern_session_info(s, POSTERN_ID),
                 postern_session_info(s, POSTERN_MOUNT),
                 postern_session_is_resumed(s) ? " resumed" : "");
+    text_printf(&rig->events, state_len != 0 ? " state=%.*s\n" : "\n", (int)state_len, left);
     if (strcmp(postern_session_info(s, POSTERN_MOUNT), "/close") == 0) {
         assert_int_equal(postern_kick(s, 3000, "Go away!"), 0);
     }
@@ -105,8 +109,9 @@ static void log_message(void *ctx, struct postern_session *s, const char *data, 
                         bool is_text)
 {
     struct rig *rig = ctx;
-    text_printf(&rig->events, "msg %s %llu %c %zu\n", postern_session_info(s, POSTERN_ID),
-                (unsigned long long)postern_session_sequence(s), is_text ? 't' : 'b', len);
+    text_printf(&rig->events, "msg %s %llu %c %zu%s\n", postern_session_info(s, POSTERN_ID),
+                (unsigned long long)postern_session_sequence(s), is_text ? 't' : 'b', len,
+                postern_session_is_again(s) ? " again" : "");
     if (rig->on_text != NULL) {
         rig->on_text(rig, s, data, len);
     } else if (!rig->is_silent) {
@@ -127,6 +132,7 @@ static void log_forget(void *ctx, struct postern_session *s)
 {
     struct rig *rig = ctx;
     text_printf(&rig->events, "forget %s\n", postern_session_info(s, POSTERN_ID));
+    assert_int_equal(postern_send(s, "x", 1, true), -ENOTCONN);
     free(postern_session_user(s));
 }
 
@@ -593,6 +599,121 @@ static void test_reconnect(void **state)
     rig_fini(&rig);
 }
 
+static void say_resumed(struct rig *rig, unsigned number, unsigned handle, const char *more)
+{
+    char json[128];
+    char head[64];
+    (void)snprintf(json, sizeof json, "{\"id\":\"s%u\",\"mount\":\"/echo\",\"resumed\":true%s}",
+                   handle, more);
+    (void)snprintf(head, sizeof head, "OPEN %u %u", number, handle);
+    say_frame(rig, head, json, strlen(json));
+}
+
+static void test_another_handlers_sessions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more;
+        const char *want;
+    } cases[] = {
+        {"", ""},
+        {",\"state\":\"YWJj\"", " state=abc"},
+        {",\"state\":\"YWI=\"", " state=ab"},
+        {",\"state\":\"YQ==\"", " state=a"},
+        {",\"state\":\"YWJjZGVmZ2hpamtsbW5vcA==\"", " state=abcdefghijklmnop"},
+        {",\"state\":\"\"", ""},
+        {",\"state\":\"Y\"", ""},
+        {",\"state\":\"YWJj*WJj\"", " state=abc"},
+        {",\"state\":null", ""},
+        {",\"state\":123456", ""},
+    };
+    struct rig rig;
+    rig_init(&rig, NULL);
+    link_up(&rig);
+    for (unsigned i = 1; i <= N_OF(cases); i++) {
+        char want[128];
+        say_resumed(&rig, i, i, cases[i - 1].more);
+        settle(&rig);
+        (void)snprintf(want, sizeof want, "open s%u /echo resumed%s\n", i, cases[i - 1].want);
+        expect_events(&rig, want);
+    }
+    text_clear(&rig.got);
+    say(&rig, "MSG 11 1 7 t again 2\nhi\nMSG 12 1 8 b again 0\n\nMSG 13 1 9 t 2\nho\n");
+    expect_sent(&rig, "BATCH[MSG 1 t 'hi', MSG 1 b, MSG 1 t 'ho', ACK 13]");
+    expect_events(&rig, "msg s1 7 t 2 again\nmsg s1 8 b 0 again\nmsg s1 9 t 2\n");
+    rig_fini(&rig);
+}
+
+struct state_check {
+    size_t want_len;
+    unsigned n_opened;
+};
+
+static void check_state(void *ctx, struct postern_session *s)
+{
+    struct state_check *check = ctx;
+    size_t len = 0;
+    const char *bytes = postern_session_state(s, &len);
+    assert_int_equal(len, check->want_len);
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(bytes[i], (char)0xff);
+    }
+    check->n_opened++;
+}
+
+/* Up to the most that may be left; more cannot come, and is as if there were none. */
+static void test_a_large_state(void **state)
+{
+    (void)state;
+    enum {
+        MOST_DIGITS = (POSTERN_MAX_STATE + 2) / 3 * 4
+    };
+    static char json[8192];
+    struct state_check check = {0};
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct postern_options options = {
+        .path = rig.address.sun_path, .ctx = &check, .on = {.on_open = check_state}};
+    postern_destroy(rig.handler);
+    rig.handler = postern_create(&options);
+    link_up(&rig);
+    for (unsigned n = 1; n <= 2; n++) {
+        size_t n_digits = n == 1 ? MOST_DIGITS : MOST_DIGITS + 4;
+        char head[64];
+        size_t len = (size_t)snprintf(json, sizeof json, "{\"state\":\"");
+        memset(json + len, '/', n_digits);
+        len += n_digits;
+        len += (size_t)snprintf(json + len, sizeof json - len, "\"}");
+        check.want_len = n == 1 ? (size_t)MOST_DIGITS / 4 * 3 : 0;
+        (void)snprintf(head, sizeof head, "OPEN %u %u", n, n);
+        say_frame(&rig, head, json, len);
+        settle(&rig);
+    }
+    assert_int_equal(check.n_opened, 2);
+    rig_fini(&rig);
+}
+
+/* After DRAIN: the session goes on elsewhere, and its handle is free. */
+static void test_moved(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, NULL);
+    link_up(&rig);
+    say_open(&rig, 1, 1, "/echo");
+    say_open(&rig, 2, 2, "/echo");
+    assert_int_equal(postern_drain(rig.handler), 0);
+    say(&rig, "MOVED 3 1 0\n\nMSG 4 2 1 t 2\nhi\n");
+    settle(&rig);
+    expect_events(&rig, "open s1 /echo\nopen s2 /echo\nforget s1\nmsg s2 1 t 2\n");
+    expect_sent(&rig, "DRAIN, BATCH[ACCEPT 1, ACCEPT 2, MSG 2 t 'hi', ACK 4]");
+    assert_int_equal(postern_n_sessions(rig.handler), 1);
+    say_open(&rig, 5, 1, "/echo");
+    settle(&rig);
+    expect_events(&rig, "open s1 /echo\n");
+    rig_fini(&rig);
+}
+
 static void test_waits_for_a_gateway(void **state)
 {
     (void)state;
@@ -997,6 +1118,9 @@ int main(void)
         cmocka_unit_test(test_backpressure),
         cmocka_unit_test(test_max_unsent),
         cmocka_unit_test(test_reconnect),
+        cmocka_unit_test(test_another_handlers_sessions),
+        cmocka_unit_test(test_a_large_state),
+        cmocka_unit_test(test_moved),
         cmocka_unit_test(test_waits_for_a_gateway),
         cmocka_unit_test(test_error_is_reported),
         cmocka_unit_test(test_handle_is_used_again),

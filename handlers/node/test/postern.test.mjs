@@ -233,6 +233,53 @@ linked('reconnects; late results of the old link are discarded', {}, async (gate
   assert.deepEqual(seen, ['s1 false', 'unlinked', 's1 true', false]);
 });
 
+linked("another handler's sessions", {}, async (gateway, handler) => {
+  const seen = [];
+  handler
+    .on('open', (s) => { seen.push([s.id, s.resumed, s.savedState?.toString('latin1')]); })
+    .on('message', (s, data) => {
+      seen.push([s.sequence, s.isAgain, data]);
+      s.state(`${s.sequence}`);
+    });
+  gateway.open(1, 1, { resumed: true, state: '/woifQ==' });
+  gateway.open(2, 2, { resumed: true });
+  assert.equal(show(await gateway.take()), 'BATCH[ACCEPT 1, ACCEPT 2, DONE 1-2]');
+  gateway.say('MSG 3 1 7 t again 1\nx\n', 'MSG 4 1 8 b again 0\n\n', 'MSG 5 1 9 t 1\ny\n');
+  assert.equal(show(await gateway.take()), 'BATCH[STATE 1 "7", STATE 1 "8", STATE 1 "9", DONE 3-5]');
+  assert.deepEqual(seen, [['s1', true, '\xff\n"}'], ['s2', true, undefined],
+    [7, true, 'x'], [8, true, Buffer.alloc(0)], [9, false, 'y']]);
+});
+
+linked('drain and moved', {}, async (gateway, handler) => {
+  const seen = [];
+  handler
+    .on('close', (s) => { seen.push(`close ${s.id}`); })
+    .on('moved', async (s) => {
+      await sleep(5);
+      seen.push(`moved ${s.id} ${s.send('last')}`);
+      s.state('kept');
+    });
+  gateway.open(1, 1);
+  gateway.open(2, 2);
+  assert.equal(show(await gateway.take()), 'BATCH[ACCEPT 1, ACCEPT 2, DONE 1-2]');
+  const [first, second] = handler.sessions;
+  second.send('ahead');
+  handler.drain();
+  assert.equal(show(await gateway.take(2)), 'MSG 2 t "ahead", DRAIN');
+  gateway.say('MOVED 3 1 0\n\n');
+  assert.equal(show(await gateway.take()), 'BATCH[MSG 1 t "last", STATE 1 "kept", DONE 3]');
+  assert.equal(first.send('late'), false);
+  assert.deepEqual(handler.sessions, [second]);
+  assert.deepEqual(seen, ['moved s1 true']);
+  gateway.open(4, 1); // its handle is free again
+  assert.equal(show(await gateway.take()), 'BATCH[ACCEPT 1, DONE 4]');
+  const accepting = gateway.accept();
+  gateway.socket.destroy();
+  await accepting;
+  await gateway.welcome();
+  assert.equal(show(await gateway.take()), 'DRAIN'); // the next link hears of it, too
+});
+
 linked('a handle is used again after its CLOSE', {}, async (gateway) => {
   for (let i = 0; i < 100; i += 1) {
     gateway.open(2 * i + 1, 1);

@@ -14,9 +14,9 @@ function side(mark) {
 }
 
 test('every frame of the transcript is exact', () => {
-  assert.equal(parse(side('<')).length, 7);
+  assert.equal(parse(side('<')).length, 10);
   assert.equal(show(parse(side('>')).slice(1)), 'BATCH[ACCEPT 1, ACK 1], BATCH[MSG 1 t "hi", ACK 2], PONG "abc", ACK 3, '
-    + 'BATCH[KICK 1 3000 "Go away!", ACK 4], ACK 5');
+    + 'BATCH[KICK 1 3000 "Go away!", ACK 4], ACK 5, BATCH[MSG 1 t "hi", STATE 1 "n=12", ACK 7], DRAIN, ACK 8');
 });
 
 const hasPython = spawnSync('python3', ['--version']).status === 0;
