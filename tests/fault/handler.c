@@ -27,7 +27,6 @@ static void must(enum err e)
 static void lose(struct handler *h)
 {
     handler_leave(h);
-    h->n_lost++;
     h->retry_ms = fault_now_ms() + HANDLER_RETRY_MS;
 }
 
@@ -225,5 +224,7 @@ void handler_pump(struct handler *h)
         connect_now(h);
     }
     read_all(h);
-    write_all(h);
+    if (!h->is_mute || !h->is_linked) {
+        write_all(h);
+    }
 }

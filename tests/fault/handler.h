@@ -28,9 +28,9 @@ struct handler {
     struct buf out;
     uint64_t retry_ms; /* not before */
     bool is_away;      /* does not connect */
+    bool is_mute;      /* reads, and keeps its answers, but for HELLO */
     bool is_linked;    /* WELCOME has come */
     unsigned n_open;   /* sessions of this link */
-    unsigned n_lost;   /* links that the gateway ended */
     unsigned n_messages;
 };
 

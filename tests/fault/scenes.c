@@ -71,17 +71,30 @@ static void hear_flood(struct user *user)
     }
 }
 
-/* The handler leaves between two messages and comes back after `ms`: the session is to go on with
- * the new link. What a link takes with it is lost in this version, so nothing is on its way, also
- * not from a user to come. */
+/* The handler leaves, with all that it has not finished, and comes back after `ms`: the session is
+ * to go on with the new link. */
 static void send_handler_away(struct stage *stage, unsigned ms)
 {
-    while (!stage->is_idle && stage_step(stage)) {
-    }
     handler_leave(&stage->handler);
-    stage->handler.retry_ms = fault_now_ms() + ms;
+    stage->handler.is_away = true;
     while (!stage_has_no_link(stage) && stage_step(stage)) {
     }
+    stage->handler.is_away = false;
+    stage->handler.retry_ms = fault_now_ms() + ms;
+}
+
+/* The handler goes when it has read this, and before its answer has left. */
+static void lose_handler_over(struct stage *stage, struct user *user, const char *text)
+{
+    unsigned n_before = stage->handler.n_messages;
+    stage->handler.is_mute = true;
+    user_say(user, &text, 1);
+    for (int i = 0; i < DESERT_STEPS && stage->handler.n_messages == n_before; i++) {
+        (void)stage_step(stage); /* what has hurt the user shows behind it */
+    }
+    stage->handler.is_mute = false;
+    send_handler_away(stage, RESTART_MS);
+    user_hear(user, span_str(text));
 }
 
 /* Says more than may wait while the handler is away: its input rests. */
@@ -110,6 +123,7 @@ static void play_guest(const struct scene *scene, struct stage *stage)
     send_handler_away(stage, RESTART_MS);
     memset(big, 'x', BIG_BYTES);
     echo(&guest, big);
+    lose_handler_over(stage, &guest, "not lost");
     say_into_the_void(stage, &guest);
     hear_from_the_void(&guest);
     user_say_split(&guest, "half and half");

@@ -250,8 +250,7 @@ bool stage_step(struct stage *s)
         fault_leave();
         handler_pump(&s->handler);
     }
-    s->is_idle = fault_progress() == before && s->progress == before;
-    if (s->is_idle) {
+    if (fault_progress() == before && s->progress == before) {
         if (s->has_tcp) {
             (void)usleep(TCP_REST_US);
         }

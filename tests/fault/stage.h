@@ -56,7 +56,6 @@ struct stage {
     uint64_t strike_end_ms;
     uint64_t budget_end_ms;
     uint64_t progress; /* as of the last step */
-    bool is_idle;      /* nothing moved in the last step */
     unsigned n_turns;  /* since the last stage_grant */
     bool has_tcp;      /* a client is on STAGE_TCP: the kernel may be late */
 };

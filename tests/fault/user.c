@@ -19,10 +19,7 @@ static char out[OUT_BYTES];
 static void end(struct user *u, enum user_fate fate, const char *note)
 {
     if (u->fate == USER_LIVES) {
-        /* A link that dies takes with it what it had not acknowledged: a gap of this version. */
-        bool is_void = u->stage->handler.n_lost != u->n_lost_links;
-        bool is_excused = is_void && (fate == USER_STUCK || fate == USER_WRONG);
-        u->fate = is_excused ? USER_ENDED : fate;
+        u->fate = fate;
         u->note = note;
     }
 }
@@ -488,7 +485,6 @@ void user_open(struct user *u, struct stage *stage, enum user_transport transpor
     u->base = base;
     u->fate = USER_LIVES;
     u->note = "";
-    u->n_lost_links = stage->handler.n_lost;
     user_hang_up(u);
     u->has_head = u->is_asking = false;
     u->n_told = u->told_from = 0;

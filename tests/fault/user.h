@@ -48,7 +48,6 @@ struct user {
     bool has_deflate; /* it was agreed */
     z_stream inflate; /* of this WebSocket; zlib's own memory, which never fails */
     unsigned n_retries;
-    unsigned n_lost_links;     /* of the handler when this user came */
     char frame[LINE_IN_BYTES]; /* the last one */
     char told[LINE_IN_BYTES];  /* SockJS: messages of the last frame, each behind its quote */
     size_t n_told;

@@ -27,27 +27,12 @@ class Fault(Exception):
     """The gateway, or what stands in front of it, did not do as it should."""
 
 
-class Weather:
-    """Shared by all books: not calm means that a handler is being killed, and messages may get lost."""
-
-    def __init__(self):
-        self.is_calm = True
-        self.books = set()
-
-    def turn(self, is_calm):
-        self.is_calm = is_calm
-        for book in self.books:
-            book.excuse()
-
-
 class Book:
-    def __init__(self, name, weather):
+    def __init__(self, name):
         self.name = name
-        self.weather = weather
         self.n_sent = 0
         self.n_back = 0
         self.awaited = collections.deque()
-        self.n_excused = 0  # messages with a lower number may stay away
         self.changed = asyncio.Event()
 
     def write(self, size):
@@ -65,23 +50,16 @@ class Book:
         if not match or match[1] != self.name or text != self.text(int(match[2]), int(match[3])):
             raise Fault(f"{self.name}: a message came back changed: {text[:60]}")
         number = int(match[2])
-        while self.awaited and self.awaited[0] < number:
-            missing = self.awaited.popleft()
-            if self.weather.is_calm and missing >= self.n_excused:
-                raise Fault(f"{self.name}: {number} came before {missing}, which is lost or overtaken")
+        if self.awaited and self.awaited[0] < number:
+            raise Fault(f"{self.name}: {number} came before {self.awaited[0]}, which is lost or overtaken")
         if not self.awaited or self.awaited[0] != number:
             raise Fault(f"{self.name}: {number} of {self.n_sent} came again, or after a later one")
         self.awaited.popleft()
         self.n_back += 1
         self.changed.set()
 
-    def excuse(self):
-        """What was sent so far may stay away; what comes of it must still be in order and once."""
-        self.n_excused = self.n_sent
-        self.changed.set()
-
     def n_owed(self):
-        return sum(number >= self.n_excused for number in self.awaited) if self.weather.is_calm else 0
+        return len(self.awaited)
 
     async def settled(self, at_most=0):
         """Waits until no more than that are owed."""
@@ -167,16 +145,15 @@ class Pool:
 class Session:
     """What the transports have in common. `end` tells from a receiver that ended by itself, which is a Fault."""
 
-    def __init__(self, name, pool, weather):
+    def __init__(self, name, pool):
         self.path = f"/echo/{random.randrange(1000):03d}/{name}{os.urandom(4).hex()}"
         self.pool = pool
-        self.book = Book(name, weather)
+        self.book = Book(name)
         self.opened = asyncio.get_running_loop().create_future()
         self.receiver = None
         self.link = None  # the one that receives
 
     async def open(self):
-        self.book.weather.books.add(self.book)
         self.receiver = asyncio.create_task(self.receive())
         await self.while_receiving(self.opened)
 
@@ -200,7 +177,6 @@ class Session:
         await self.while_receiving(self.book.settled(at_most))
 
     async def end(self, with_reset):
-        self.book.weather.books.discard(self.book)
         if self.receiver is not None:
             ended_by_itself = self.receiver.done()
             self.receiver.cancel()
@@ -372,12 +348,10 @@ def sanitizer_report(said):
 
 
 def self_test(tally):
-    def trouble(numbers, is_calm=True, excused=0, word=""):
+    def trouble(numbers, word=""):
         """What a book that sent three messages says when these come."""
-        weather = Weather()
-        book = Book("b", weather)
+        book = Book("b")
         texts = [book.write(5) for _ in range(3)]
-        weather.is_calm, book.n_excused = is_calm, excused
         try:
             for number in numbers:
                 book.take(texts[number] + word)
@@ -389,10 +363,7 @@ def self_test(tally):
                               ("one not yet back", trouble([0, 1]), "1 owed"),
                               ("lost or overtaken", trouble([0, 2]), "before 1"),
                               ("doubled", trouble([0, 0]), "again"),
-                              ("overtaken in bad weather", trouble([1, 0], is_calm=False), "again"),
-                              ("lost in bad weather", trouble([2], is_calm=False), "0 owed"),
-                              ("lost in bad weather that is over", trouble([2], excused=2), "0 owed"),
-                              ("lost when calm again", trouble([2], excused=1), "before 1"),
+                              ("overtaken", trouble([1, 0]), "before 0"),
                               ("changed", trouble([0], word="x"), "changed")):
         tally.note(f"the book: {what}", None if wanted in got else got)
     tally.note("a report is found", None if sanitizer_report("a\nERROR: AddressSanitizer: x\nb") else "not found")

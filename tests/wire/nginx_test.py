@@ -79,7 +79,7 @@ def n_connections_to(port):
 async def user(number, kind, port):
     """One session's life. How many requests it made and messages it got back."""
     pool = crowd.Pool([(("127.0.0.1", port), None)])
-    session = kind(f"u{number}", pool, crowd.Weather())
+    session = kind(f"u{number}", pool)
     await session.open()
     try:
         for _ in range(N_ROUNDS):
