@@ -332,6 +332,28 @@ static void send_welcome(struct link *link)
     conn_wrote(link->conn);
 }
 
+/* Whether the user at the other end may be a handler; else the link has failed. */
+static bool check_user(struct link *link)
+{
+    const struct link_opts *opts = link->opts;
+    uint32_t uid = 0;
+    if (opts->n_uids == 0 || opts->is_relay) {
+        return true;
+    }
+    bool is_known = conn_peer_uid(link->conn, &uid);
+    for (size_t i = 0; is_known && i < opts->n_uids; i++) {
+        if (opts->uids[i] == uid) {
+            return true;
+        }
+    }
+    link_fail(
+        link, "denied",
+        "this process runs as the user with id %u, which may not be a handler here; run it as "
+        "another one, or add this one to handlers.users in the gateway's config",
+        uid);
+    return false;
+}
+
 static void take_hello(struct link *link, const struct link_verb *verb)
 {
     const char *why = NULL;
@@ -344,6 +366,9 @@ static void take_hello(struct link *link, const struct link_verb *verb)
         link_fail(link, "version",
                   "this gateway speaks version 1 of the handler protocol, not %.*s",
                   (int)(verb->args[0].len < 16 ? verb->args[0].len : 16), verb->args[0].ptr);
+        return;
+    }
+    if (!check_user(link)) {
         return;
     }
     if (!link_read_hello(link, verb->payload, &why)) {

@@ -89,8 +89,10 @@ struct link_opts {
         max_frame_bytes; /* payload either way: 1 MiB, or the largest message limit of the mounts */
     uint64_t window_bytes; /* unacknowledged deliveries in flight; default 4 MiB */
     uint32_t timeout_ms;   /* silence of a handler that was pinged; default 15000 */
-    unsigned n_workers;    /* told in WELCOME */
-    const char *version;   /* likewise */
+    const uint32_t *uids;  /* users that may be handlers; none: whoever can connect */
+    size_t n_uids;
+    unsigned n_workers;  /* told in WELCOME */
+    const char *version; /* likewise */
     bool is_relay; /* the peer is a relay in this process: no handler to count, to ping or to log */
 };
 

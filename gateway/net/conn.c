@@ -568,6 +568,18 @@ void conn_read_to_end(struct conn *conn)
     conn->reads_to_end = true;
 }
 
+bool conn_peer_uid(const struct conn *conn, uint32_t *uid)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof peer;
+    if (conn->fd < 0 || getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
+        peer.pid == 0) { /* not a unix socket's */
+        return false;
+    }
+    *uid = peer.uid;
+    return true;
+}
+
 size_t conn_room(struct conn *conn)
 {
     size_t len = buf_len(&conn->out);

@@ -151,6 +151,9 @@ enum err conn_write(struct conn *conn, struct span bytes) MUST_CHECK;
  */
 struct buf *conn_out(struct conn *conn);
 void conn_wrote(struct conn *conn);
+/* The user that the process at the other end of a unix socket ran as when it connected; false where
+ * that is not known. */
+bool conn_peer_uid(const struct conn *conn, uint32_t *uid);
 /* Bytes that a producer should still add before it waits for on_drained; 0 arms on_drained. */
 size_t conn_room(struct conn *conn);
 /* Whether nothing waits to be sent; if something does, arms on_drained. */

@@ -7,6 +7,7 @@
 #include "server/assets.h"
 #include "server/config.h"
 #include "server/flash_policy.h"
+#include "server/users.h"
 #include "transports/eventsource.h"
 #include "transports/htmlfile.h"
 #include "transports/jsonp.h"
@@ -125,6 +126,17 @@ static void compose_mount(const struct config *config, unsigned index, struct mo
     }
 }
 
+/* Their ids; one who is gone since the config was checked stands for nobody. NULL: no memory. */
+static uint32_t *find_users(const struct config_strings *users)
+{
+    uint32_t *uids = mem_new(users->n != 0 ? users->n : 1, sizeof *uids);
+    for (size_t i = 0; uids != NULL && i < users->n; i++) {
+        uids[i] = UINT32_MAX;
+        (void)users_find(users->items[i], &uids[i]);
+    }
+    return uids;
+}
+
 enum err compose_create(const struct config *config, struct composed **out)
 {
     struct composed *c = MEM_NEW(struct composed);
@@ -137,7 +149,8 @@ enum err compose_create(const struct config *config, struct composed **out)
     c->sockjs = mem_new(n, sizeof *c->sockjs);
     buf_init(&c->flash_policy, FLASH_POLICY_MAX_BYTES);
     c->deflate = mem_new(n, sizeof *c->deflate);
-    if (c->mounts == NULL || c->sockjs == NULL || c->deflate == NULL ||
+    c->handler_uids = find_users(&config->handlers_users);
+    if (c->mounts == NULL || c->sockjs == NULL || c->deflate == NULL || c->handler_uids == NULL ||
         (config->flash_listen.n != 0 && flash_policy_put(config, &c->flash_policy) != ERR_OK)) {
         compose_destroy(c);
         return ERR_NOMEM;
@@ -166,6 +179,8 @@ enum err compose_create(const struct config *config, struct composed **out)
         .link = {.max_frame_bytes = max_frame,
                  .window_bytes = config->handlers_window_bytes,
                  .timeout_ms = (uint32_t)config->handlers_timeout_ms,
+                 .uids = c->handler_uids,
+                 .n_uids = config->handlers_users.n,
                  .n_workers = config->workers,
                  .version = POSTERN_VERSION},
         .grace_ms = (uint32_t)config->handlers_grace_ms,
@@ -181,6 +196,7 @@ void compose_destroy(struct composed *composed)
 {
     mem_free(composed->mounts);
     mem_free(composed->sockjs);
+    mem_free(composed->handler_uids);
     buf_fini(&composed->flash_policy);
     mem_free(composed->deflate);
     mem_free(composed);

@@ -22,6 +22,7 @@ struct composed {
     struct sockjs_opts *sockjs;      /* one for each mount */
     struct ws_deflate_opts *deflate; /* likewise */
     size_t deflate_bytes;            /* of each worker's streams; 0 = no mount compresses */
+    uint32_t *handler_uids;          /* of handlers.users */
     struct http_opts http;
     struct binds_opts binds;
     uint32_t write_timeout_ms;

@@ -103,12 +103,13 @@ struct config {
     uint64_t drain_ms;        /* on SIGTERM sessions are told and given so long */
 
     /* "handlers": the unix socket that backend handlers connect to */
-    char *handlers_socket;           /* at most 107 bytes; never NULL after a load */
-    unsigned handlers_mode;          /* file mode bits of the socket */
-    uint64_t handlers_grace_ms;      /* sessions wait so long for a handler */
-    uint64_t handlers_timeout_ms;    /* no PONG in so long = dead link */
-    uint64_t handlers_window_bytes;  /* unacknowledged bytes in flight on a link */
-    uint64_t handlers_pending_bytes; /* per session, what waits while no handler is there */
+    char *handlers_socket;                /* at most 107 bytes; never NULL after a load */
+    unsigned handlers_mode;               /* file mode bits of the socket */
+    struct config_strings handlers_users; /* names or ids of users of this system; may be empty */
+    uint64_t handlers_grace_ms;           /* sessions wait so long for a handler */
+    uint64_t handlers_timeout_ms;         /* no PONG in so long = dead link */
+    uint64_t handlers_window_bytes;       /* unacknowledged bytes in flight on a link */
+    uint64_t handlers_pending_bytes;      /* per session, what waits while no handler is there */
 
     /* "limits": one row each in docs/CONFIG.md with the attack that it answers */
     uint64_t max_connections;             /* "connections" */

@@ -13,6 +13,7 @@
 #include "server/config_loader.h"
 #include "server/config_value.h"
 #include "server/flash_policy.h"
+#include "server/users.h"
 
 enum {
     LABEL_BYTES = 64,
@@ -314,6 +315,19 @@ static void check_tls(struct config_loader *ld)
     }
 }
 
+static void check_users(struct config_loader *ld)
+{
+    const struct config_strings *users = &ld->config->handlers_users;
+    const struct jsonc_node *node = given(ld, "handlers.users");
+    for (size_t i = 0; node != NULL && i < users->n; i++) {
+        uint32_t uid = 0;
+        if (!users_find(users->items[i], &uid)) {
+            config_problem(ld->report, node->value, "make it, or give the id of one (`id -u NAME`)",
+                           "handlers.users: this system has no user \"%s\"", users->items[i]);
+        }
+    }
+}
+
 static void check_flash(struct config_loader *ld)
 {
     const struct config *config = ld->config;
@@ -369,6 +383,7 @@ void config_check_top(struct config_loader *ld)
     check_required(ld);
     check_mounts(ld);
     check_tls(ld);
+    check_users(ld);
     check_flash(ld);
     check_url_limit(ld);
     check_deflate_memory(ld);

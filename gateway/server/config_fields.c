@@ -149,6 +149,14 @@ const struct config_field config_fields[] = {
      .fallback = "\"0660\"",
      IN_TOP(handlers_mode),
      .help = "Permissions of that socket: whoever may connect speaks for your application."},
+    {.path = "handlers.users",
+     .type = CONFIG_TYPE_STRINGS,
+     .form = CONFIG_FORM_USER,
+     .fallback = "[]",
+     IN_TOP(handlers_users),
+     .help =
+         "Users whose processes may be handlers, by name or id; empty: all that the permissions "
+         "let connect."},
     {.path = "handlers.grace",
      .type = CONFIG_TYPE_DURATION,
      RANGE(0, HOURS(1)),

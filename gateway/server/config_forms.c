@@ -398,6 +398,7 @@ static const struct {
     [CONFIG_FORM_FLASH_DOMAIN] = {check_flash_domain,
                                   "`*`, `a.example`, `*.a.example` or an IPv4 address"},
     [CONFIG_FORM_FLASH_PORTS] = {check_flash_ports, "`843`, `8000-8099` or `*`"},
+    [CONFIG_FORM_USER] = {NULL, "user names or ids"},
     [CONFIG_FORM_SOCKET_PATH] = {check_socket_path, "a path of at most 107 bytes"},
 };
 

@@ -18,6 +18,7 @@ enum config_form {
     CONFIG_FORM_TOKEN,        /* of RFC 9110 5.6.2, as a WebSocket subprotocol is */
     CONFIG_FORM_FLASH_DOMAIN, /* these two stand in XML as they are */
     CONFIG_FORM_FLASH_PORTS,
+    CONFIG_FORM_USER,        /* that it exists is checked elsewhere */
     CONFIG_FORM_SOCKET_PATH, /* fits into struct sockaddr_un */
 };
 

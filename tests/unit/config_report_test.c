@@ -33,6 +33,12 @@ static const struct {
      "    1 | {\"tls\": {\"listen\": \"8443\"}, \"handlers\": {\"socket\": \"/s\"}, "
      "\"mounts\": [{\"path\": \"/a\"}]}\n"
      "      |                    ^~~~~~ add \"key\": \"/etc/postern/key.pem\"\n"},
+    {"a user who is not there",
+     "{\"listen\": \"8080\", \"handlers\": {\"socket\": \"/s\",\n"
+     "  \"users\": [\"root\", \"no-such-user\"]}, \"mounts\": [{\"path\": \"/a\"}]}\n",
+     "t.json:2:12: handlers.users: this system has no user \"no-such-user\"\n"
+     "    2 |   \"users\": [\"root\", \"no-such-user\"]}, \"mounts\": [{\"path\": \"/a\"}]}\n"
+     "      |            ^ make it, or give the id of one (`id -u NAME`)\n"},
     {"no socket in the section",
      "{\"handlers\": {}, \"listen\": \"8080\", \"mounts\": [{\"path\": \"/a\"}]}\n",
      "t.json:1:14: handlers.socket is missing\n"

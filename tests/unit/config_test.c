@@ -74,6 +74,7 @@ static void check_default_top(const struct config *config)
     assert_int_equal(config->drain_ms, 3000);
     assert_false(config->demo);
     assert_int_equal(config->handlers_mode, 0660);
+    assert_int_equal(config->handlers_users.n, 0);
     assert_int_equal(config->handlers_grace_ms, 30000);
     assert_int_equal(config->handlers_timeout_ms, 15000);
     assert_int_equal(config->handlers_window_bytes, 4 << 20);
@@ -123,7 +124,8 @@ static void test_every_value(void **state)
         "\"workers\": 256, \"drain\": 0, \"demo\": true, \"log\": {\"level\": \"error\"},\n"
         "\"flash\": {\"listen\": \"843\", \"domains\": [\"a.example\", \"*.b.example\"], "
         "\"ports\": \"8000-8099\"},\n"
-        "\"handlers\": {\"socket\": \"./a b\", \"mode\": \"777\", \"grace\": \"0s\"},\n"
+        "\"handlers\": {\"socket\": \"./a b\", \"mode\": \"777\", \"grace\": \"0s\",\n"
+        "  \"users\": [\"root\", \"4711\"]},\n"
         "\"mounts\": [{\"path\": \"/\", \"dialects\": [\"raw\", \"sockjs\"],\n"
         "  \"transports\": \"xhr\", \"origins\": [\"*\", \"null\", \"https://a.example:8443\"],\n"
         "  \"heartbeat\": \"1500ms\", \"response_limit\": 1, \"max_message\": \"2k\",\n"
@@ -146,6 +148,8 @@ static void test_every_value(void **state)
     assert_int_equal(config->log_level, LOG_ERROR);
     assert_string_equal(config->handlers_socket, "./a b");
     assert_int_equal(config->handlers_mode, 0777);
+    assert_int_equal(config->handlers_users.n, 2);
+    assert_string_equal(config->handlers_users.items[1], "4711");
     assert_int_equal(config->handlers_grace_ms, 0);
     const struct config_mount *mount = &config->mounts[0];
     assert_int_equal(mount->dialects, CONFIG_SOCKJS | CONFIG_RAW);

@@ -656,6 +656,17 @@ static void a_slot_is_idle_for_its_own_deliveries(void **state)
     TOLD("b:acked b:idle");
 }
 
+/* Who cannot be told, as here without a socket, is nobody on the list. */
+static void only_users_on_the_list_may_be_handlers(void **state)
+{
+    (void)state;
+    static const uint32_t uids[] = {0, 33};
+    opts.uids = uids;
+    opts.n_uids = 2;
+    say(HELLO);
+    REFUSED("denied", "gone");
+}
+
 /* -- handles ----------------------------------------------------------------------------------- */
 
 static void a_handle_is_free_when_its_close_is_acknowledged(void **state)
@@ -1080,6 +1091,7 @@ int main(void)
         TEST(the_ring_grows_with_what_is_in_flight),
         TEST(acknowledging_what_was_never_sent),
         TEST(tagged_deliveries_tell_when_they_are_finished),
+        TEST(only_users_on_the_list_may_be_handlers),
         TEST(a_slot_is_idle_when_all_of_it_is_acknowledged),
         TEST(a_slot_is_idle_for_its_own_deliveries),
         TEST(a_handle_is_free_when_its_close_is_acknowledged),
