@@ -54,33 +54,35 @@ class Reader:
 
     def __init__(self, max_frame):
         self.max_frame = max_frame
-        self._buffer = bytearray()
+        self._buffer, self._at = bytearray(), 0
         self._need = 1  # a large frame is looked at again when it is whole
 
-    def frames(self, chunk):
-        """Yields (words without the length, payload) of each frame that is whole."""
+    def feed(self, chunk):
+        del self._buffer[:self._at]
+        self._at = 0
         self._buffer += chunk
-        if len(self._buffer) < self._need:
-            return
-        data, at, self._need = bytes(self._buffer), 0, 1
-        while at < len(data):
-            lf = data.find(b"\n", at, at + LINE_MAX_BYTES)
-            if lf < 0 and len(data) - at >= LINE_MAX_BYTES:
-                raise LinkEnded("a frame's first line is too long", "bad-frame")
-            if lf < 0:
-                break
-            *words, digits = data[at:lf].decode("latin-1").split(" ")
-            if not words or not digits.isdecimal() or len(digits) > 15 or int(digits) > self.max_frame:
-                raise LinkEnded("a frame's length is missing or over max_frame", "bad-frame")
-            end = lf + 1 + int(digits)
-            if end >= len(data):
-                self._need = end + 1 - at
-                break
-            if data[end] != 10:
-                raise LinkEnded("a payload is not followed by a line feed", "bad-frame")
-            at = end + 1
-            yield words, data[lf + 1:end]
-        self._buffer = bytearray(data[at:])
+
+    def next(self):
+        """(words without the length, payload) of the next frame, None until it is whole."""
+        data, at = self._buffer, self._at
+        if len(data) - at < self._need:
+            return None
+        lf = data.find(b"\n", at, at + LINE_MAX_BYTES)
+        if lf < 0 and len(data) - at >= LINE_MAX_BYTES:
+            raise LinkEnded("a frame's first line is too long", "bad-frame")
+        if lf < 0:
+            return None
+        *words, digits = data[at:lf].decode("latin-1").split(" ")
+        if not words or not digits.isdecimal() or len(digits) > 15 or int(digits) > self.max_frame:
+            raise LinkEnded("a frame's length is missing or over max_frame", "bad-frame")
+        end = lf + 1 + int(digits)
+        if end >= len(data):
+            self._need = end + 1 - at
+            return None
+        if data[end] != 10:
+            raise LinkEnded("a payload is not followed by a line feed", "bad-frame")
+        self._at, self._need = end + 1, 1
+        return words, bytes(data[lf + 1:end])
 
 
 class Session:
@@ -262,19 +264,32 @@ class Link:
         self.unsent += frame("HELLO 1", json.dumps({**options, "features": ["batch"]}).encode())
         deadline = time.monotonic() + WELCOME_TIMEOUT_S
         while True:
+            is_behind = self.work()
             self.flush()
-            is_reading = len(self.unsent) <= UNSENT_PAUSE_BYTES
-            if is_reading and self.handler._calls:
-                self.handler._run_calls()
-                self.flush()
             if self.handler._is_stopped:
                 raise LinkEnded("stopped")
-            wanted = (selectors.EVENT_READ if is_reading else 0) | (selectors.EVENT_WRITE if self.unsent else 0)
-            left = None if self.is_up else max(deadline - time.monotonic(), 0)
+            has_room = len(self.unsent) <= UNSENT_PAUSE_BYTES
+            wanted = (selectors.EVENT_READ if has_room and not is_behind else 0) | (
+                selectors.EVENT_WRITE if self.unsent else 0)
+            is_due = has_room and bool(is_behind or self.handler._calls)
+            left = 0 if is_due else None if self.is_up else max(deadline - time.monotonic(), 0)
             if self.handler._wait(left, self.socket, wanted) & selectors.EVENT_READ:
                 self.read()
-            elif left == 0:
+            elif left == 0 and not is_due:
                 raise LinkEnded("no WELCOME")
+
+    def work(self):
+        """Does what there is to do while what is unsent leaves room. True: there is more."""
+        try:
+            while len(self.unsent) <= UNSENT_PAUSE_BYTES:
+                found = self.reader.next()
+                if found is None:
+                    self.handler._run_calls()
+                    return False
+                self.take(*found)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise LinkEnded(f"a frame of the gateway does not keep to the protocol: {error!r}", "bad-frame") from error
+        return True
 
     def read(self):
         try:
@@ -283,11 +298,7 @@ class Link:
             return
         if not chunk:
             raise LinkEnded("the gateway has closed the link")
-        try:
-            for words, payload in self.reader.frames(chunk):
-                self.take(words, payload)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise LinkEnded(f"a frame of the gateway does not keep to the protocol: {error!r}", "bad-frame") from error
+        self.reader.feed(chunk)
 
     def end(self, error):
         """Says why where the gateway is at fault, sends what has finished, and forgets the sessions."""

@@ -54,38 +54,44 @@ module Postern
     def initialize(max_frame)
       @max_frame = max_frame
       @buffer = String.new(encoding: Encoding::BINARY)
+      @at = 0
       @need = 1 # a large frame is looked at again when it is whole
     end
 
-    # Yields [words without the length, payload] of each frame that is whole.
-    def push(chunk)
+    def feed(chunk)
+      @buffer = @buffer.byteslice(@at..) if @at.positive?
+      @at = 0
       @buffer << chunk
-      return if @buffer.bytesize < @need
+    end
 
-      at = 0
-      @need = 1
-      while at < @buffer.bytesize
-        lf = @buffer.index("\n", at)
-        if (lf || @buffer.bytesize) - at >= LINE_MAX_BYTES
-          raise LinkEnded.new("a frame's first line is too long", 'bad-frame')
-        end
-        break unless lf
+    # [words without the length, payload] of the next frame, nil until it is whole.
+    def next
+      size = @buffer.bytesize
+      return if size - @at < @need
 
-        *words, digits = @buffer.byteslice(at, lf - at).split(' ', -1)
-        unless !words.empty? && digits.match?(/\A\d{1,15}\z/) && digits.to_i <= @max_frame
-          raise LinkEnded.new("a frame's length is missing or over max_frame", 'bad-frame')
-        end
-        last = lf + 1 + digits.to_i
-        if last >= @buffer.bytesize
-          @need = last + 1 - at
-          break
-        end
-        raise LinkEnded.new('a payload is not followed by a line feed', 'bad-frame') if @buffer.getbyte(last) != 10
+      lf = @buffer.index("\n", @at)
+      fail_with("a frame's first line is too long") if (lf || size) - @at >= LINE_MAX_BYTES
+      return unless lf
 
-        at = last + 1
-        yield words, @buffer.byteslice(lf + 1, last - lf - 1)
+      *words, digits = @buffer.byteslice(@at, lf - @at).split(' ', -1)
+      unless !words.empty? && digits.match?(/\A\d{1,15}\z/) && digits.to_i <= @max_frame
+        fail_with("a frame's length is missing or over max_frame")
       end
-      @buffer = @buffer.byteslice(at..)
+      last = lf + 1 + digits.to_i
+      if last >= size
+        @need = last + 1 - @at
+        return
+      end
+      fail_with('a payload is not followed by a line feed') if @buffer.getbyte(last) != 10
+      @at = last + 1
+      @need = 1
+      [words, @buffer.byteslice(lf + 1, last - lf - 1)]
+    end
+
+    private
+
+    def fail_with(why)
+      raise LinkEnded.new(why, 'bad-frame')
     end
   end
 
@@ -208,15 +214,17 @@ module Postern
       @unsent << Postern.frame('HELLO 1', JSON.generate(hello))
       deadline = Postern.now + WELCOME_TIMEOUT_S
       loop do
+        is_behind = work
         flush
-        is_reading = @unsent.bytesize <= UNSENT_PAUSE_BYTES
-        flush if is_reading && @handler.run_calls
         raise LinkEnded, 'stopped' if @handler.stopped?
 
-        left = @is_up ? nil : [deadline - Postern.now, 0].max
-        if @handler.wait(left, is_reading ? @socket : nil, @unsent.empty? ? nil : @socket)
+        is_due = room? && (is_behind || @handler.calls?)
+        left = if is_due then 0
+               elsif !@is_up then [deadline - Postern.now, 0].max
+               end
+        if @handler.wait(left, room? && !is_behind ? @socket : nil, @unsent.empty? ? nil : @socket)
           read
-        elsif left&.zero?
+        elsif left&.zero? && !is_due
           raise LinkEnded, 'no WELCOME'
         end
       end
@@ -239,6 +247,25 @@ module Postern
     end
 
     private
+
+    def room?
+      @unsent.bytesize <= UNSENT_PAUSE_BYTES
+    end
+
+    # Does what there is to do while what is unsent leaves room. True: there is more.
+    def work
+      while room?
+        words, payload = @reader.next
+        if words.nil?
+          @handler.run_calls
+          return false
+        end
+        take(words, payload)
+      end
+      true
+    rescue JSON::ParserError, ArgumentError, TypeError, KeyError, NoMethodError => e
+      raise LinkEnded.new("a frame of the gateway does not keep to the protocol: #{e.message}", 'bad-frame')
+    end
 
     # Adds the unit to the batch, whole where it fits. One too large for a batch spreads over several, and its number is
     # acknowledged in the last.
@@ -289,9 +316,7 @@ module Postern
       return if chunk == :wait_readable
       raise LinkEnded, 'the gateway has closed the link' unless chunk
 
-      @reader.push(chunk) { |words, payload| take(words, payload) }
-    rescue JSON::ParserError, ArgumentError, TypeError, KeyError, NoMethodError => e
-      raise LinkEnded.new("a frame of the gateway does not keep to the protocol: #{e.message}", 'bad-frame')
+      @reader.feed(chunk)
     end
 
     def take(words, payload)
@@ -359,13 +384,15 @@ module Postern
 
   # Connects to the gateway, and again whenever the link ends, until stop.
   class Handler
+    EVENTS = %i[open message close moved pause resume link unlink drain error].freeze
+
     attr_reader :options
 
     # path: of the gateway's handler socket. options: app, client, mounts, token, max_frame, auto_accept.
     def initialize(path, **options)
       @path = path
       @options = { app: 'app', client: 'ruby/0.1', max_frame: 1_048_576, auto_accept: true, **options }
-      @blocks = Hash.new { |blocks, event| blocks[event] = [] }
+      @blocks = EVENTS.to_h { |event| [event, []] }
       @link = nil
       @is_stopped = @is_draining = false
       @calls = Queue.new
@@ -376,7 +403,7 @@ module Postern
     # resume(session), link, unlink(why), drain, error(error, session). A block that fails is reported to :error, else on
     # stderr; its delivery counts as finished, for it would only fail again.
     def on(event, &block)
-      @blocks[event] << block
+      @blocks.fetch(event) << block
       self
     end
 
@@ -436,11 +463,12 @@ module Postern
       !reading.nil? && !ready.nil? && ready.include?(reading)
     end
 
-    # False: there was none.
+    def calls?
+      !@calls.empty?
+    end
+
     def run_calls
-      n_calls = @calls.size
-      n_calls.times { guard(nil, @calls.pop) }
-      n_calls.positive?
+      @calls.size.times { guard(nil, @calls.pop) }
     end
 
     def tell(event, *args)

@@ -327,53 +327,135 @@ def a_failing_callback(stage):
     expect(client.hear(), "2 new - x")
 
 
+class FakeGateway:
+    """A socket of ours, to see byte for byte what a handler says. Each accept() is its next link."""
+
+    def __init__(self, stage, program):
+        self.path = stage.path + ".fake"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.listener.settimeout(PATIENCE)
+        stage.start(program, self.path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self, said):
+        link = AcceptedPeer(self.listener.accept()[0])
+        expect(link.link_read()[0], ["HELLO", "1"])
+        link.send(said)
+        return link
+
+
+class AcceptedPeer(Peer):
+    def __init__(self, sock):  # pylint: disable=super-init-not-called
+        sock.settimeout(PATIENCE)
+        self.sock, self.patience, self.buffer, self.is_ended = sock, PATIENCE, b"", False
+
+    def until_finished(self, number, max_frame):
+        """(top level frames, all MSG payloads) up to the one that ends with the ACK, or DONE, of that delivery."""
+        n_frames, messages = 0, []
+        while True:
+            words, payload = self.link_read()
+            n_frames += 1
+            if len(payload) > max_frame:
+                raise Mismatch(f"{words[0]} of {len(payload)} bytes is over max_frame")
+            inner = frames_of(payload) if words[0] == "BATCH" else [(words, payload)]
+            messages += [payload for words, payload in inner if words[0] == "MSG"]
+            if inner[-1][0][0] in ("ACK", "DONE") and int(inner[-1][0][-1].split("-")[-1]) >= number:
+                return n_frames, messages
+
+
+def frames_of(data):
+    """The frames that a BATCH holds."""
+    frames = []
+    while data:
+        line, _, rest = data.partition(b"\n")
+        words = line.decode().split(" ")
+        size = int(words.pop())
+        expect(rest[size:size + 1], b"\n")
+        frames.append((words, rest[:size]))
+        data = rest[size + 1:]
+    return frames
+
+
 WELCOME = b'WELCOME 1 2\n{}\n'
 OPEN = b'OPEN 1 1 2\n{}\n'
 # What a gateway says that has lost its mind, and the code of the ERROR that it is told.
 FAULTS = (
-    (b"PING 0\n\n", b"bad-verb"),
-    (WELCOME + b"PING x\n\n", b"bad-frame"),
-    (WELCOME + b"PING 2\nabc\n", b"bad-frame"),
-    (WELCOME + b"PING 1048577\n", b"bad-frame"),
-    (WELCOME + b"PING 99999999999999999999\n", b"bad-frame"),
-    (WELCOME + b"x" * 1024, b"bad-frame"),
-    (WELCOME + b"OPEN 1 1 1\n{\n", b"bad-frame"),
-    (WELCOME + b"OPEN 2 1 2\n{}\n", b"bad-verb"),
-    (WELCOME + OPEN + b"MSG 2 7 1 t 0\n\n", b"bad-handle"),
-    (WELCOME + OPEN + b"OPEN 2 1 2\n{}\n", b"bad-handle"),
+    (b"PING 0\n\n", "bad-verb"),
+    (WELCOME + b"PING x\n\n", "bad-frame"),
+    (WELCOME + b"PING 2\nabc\n", "bad-frame"),
+    (WELCOME + b"PING 1048577\n", "bad-frame"),
+    (WELCOME + b"PING 99999999999999999999\n", "bad-frame"),
+    (WELCOME + b"x" * 1024, "bad-frame"),
+    (WELCOME + b"OPEN 1 1 1\n{\n", "bad-frame"),
+    (WELCOME + b"OPEN 2 1 2\n{}\n", "bad-verb"),
+    (WELCOME + OPEN + b"MSG 2 7 1 t 0\n\n", "bad-handle"),
+    (WELCOME + OPEN + b"OPEN 2 1 2\n{}\n", "bad-handle"),
 )
 
 
 def senseless_gateways(stage):
-    """Each is told what it did, and then connected to again."""
-    path = stage.path + ".mad"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        listener.settimeout(PATIENCE)
-        stage.start("examples/echo", path)
+    """Each is told what it did, and then connected to again. What is new or of no use is passed over."""
+    with FakeGateway(stage, "examples/echo") as gateway:
         for said, code in FAULTS:
-            with listener.accept()[0] as link:
-                link.settimeout(PATIENCE)
-                link.sendall(said)
-                got = b""
-                while data := link.recv(65536):
-                    got += data
-            if b"\nERROR " + code + b" " not in got:
-                raise Mismatch(f"said {said[:60]}\nexpected ERROR {code}\n  got: {got!r:.300}")
-        with listener.accept()[0] as link:  # and what is not wrong
-            link.sendall(WELCOME + b"LATER 1 2 3\na\nb\nPING 3\nx\ny\n" + b"PAUSE 7 0\n\nRESUME 7 0\n\nDRAIN 0\n\nPING 0\n\n")
-            link.settimeout(PATIENCE)
-            got = b""
-            while not got.endswith(b"PONG 3\nx\ny\nPONG 0\n\n"):
-                data = link.recv(65536)
-                if not data:
-                    raise Mismatch(f"expected two PONGs\n  got: {got!r:.300}")
-                got += data
+            link = gateway.accept(said)
+            while (words := link.link_read()[0])[0] != "ERROR":
+                pass
+            expect((said[:60], words), (said[:60], ["ERROR", code]))
+            link.expect_end()
+            link.close()
+        link = gateway.accept(WELCOME + b"LATER 1 2 3\na\nb\nPING 3\nx\ny\n"
+                              b"PAUSE 7 0\n\nRESUME 7 0\n\nDRAIN 0\n\nPING 0\n\n")
+        link.expect_bytes(b"PONG 3\nx\ny\nPONG 0\n\n")
+        link.send(OPEN + b"MSG 2 1 1 t 2\nhi\n")
+        expect(link.until_finished(2, 100)[1], [b"hi"])
+
+
+def one_write(stage):
+    """What came together is answered with one BATCH, or as many as it takes, the acknowledgement last."""
+    with FakeGateway(stage, "examples/echo") as gateway:
+        together = b"".join(b"MSG %d 1 %d b 1\n%c\n" % (n + 2, n + 1, n) for n in range(100))
+        link = gateway.accept(WELCOME + OPEN + together)
+        expect(link.until_finished(101, 1048576), (1, [bytes([n]) for n in range(100)]))
+        link.close()
+        link = gateway.accept(b'WELCOME 1 19\n{"max_frame":65536}\n' + OPEN)
+        link.until_finished(1, 65536)
+        sizes = (60000, 60000, 65536, 1, 65530, 100, 65480)
+        for n, size in enumerate(sizes):
+            link.link_send(["MSG", str(n + 2), "1", str(n + 1), "t"], b"x" * size)
+        expect(link.until_finished(len(sizes) + 1, 65536)[1], [b"x" * size for size in sizes])
+
+
+def a_gateway_that_does_not_read(stage):
+    """is not read either, before the memory fills; and nothing is lost."""
+    with FakeGateway(stage, "examples/echo") as gateway:
+        link = gateway.accept(WELCOME + OPEN)
+        link.sock.settimeout(1)
+        message = bytes(65536)
+        n_sent = 1
+        with contextlib.suppress(TimeoutError):
+            while n_sent < 256:
+                left = b"MSG %d 1 %d b 65536\n%s\n" % (n_sent + 1, n_sent, message)
+                n_sent += 1
+                while left:
+                    left = left[link.sock.send(left):]
+        if n_sent > 100:
+            raise Mismatch(f"took {n_sent} messages of 64 KiB")
+        sender = threading.Thread(target=lambda: (link.sock.settimeout(PATIENCE), link.sock.sendall(left)))
+        sender.start()
+        expect(link.until_finished(n_sent, 1048576)[1], [message] * (n_sent - 1))
+        sender.join()
 
 
 CHECKS = (echo, echo_byte_by_byte, links_again, chat_reaches_all, chat_ends_on_term, kick_has_its_code, death,
-          planned_restart, more_than_a_frame, a_failing_callback, senseless_gateways)
+          planned_restart, more_than_a_frame, a_failing_callback, senseless_gateways, one_write,
+          a_gateway_that_does_not_read)
 
 
 def check(build_dir, library, what, tally):
