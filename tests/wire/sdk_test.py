@@ -29,6 +29,8 @@ LIBRARIES = (  # language and folder, interpreter, suffix of its programs
     ("node", "node", "mjs"),
     ("python", "python3", "py"),
     ("ruby", "ruby", "rb"),
+    ("php", "php", "php"),
+    ("perl", "perl", "pl"),
 )
 TEXTS = ("hi", "", "žluťoučký kůň 😀\n\0\r", "x" * 102400)
 BINARIES = (b"\0", b"", bytes(range(256)), bytes(range(256)) * 400)
