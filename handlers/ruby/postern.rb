@@ -6,10 +6,10 @@
 #   handler.on(:message) { |session, data| session.send(data) }
 #   handler.run
 #
-# One thread does all: it reads what has come, calls the blocks in order, and writes all that they have sent, to whichever
-# session, with the acknowledgement in one BATCH: both take effect or neither. So a block that takes long holds up all
-# sessions. Sessions belong to the thread of run; from another one say handler.call { session.send('news') }. Only call,
-# stop and drain may be used in any thread, and in signal traps too.
+# One thread does all: it reads what has come, calls the blocks in order, and writes all that they have sent, to
+# whichever session, with the acknowledgement in one BATCH: both take effect or neither. So a block that takes long holds
+# up all sessions. Sessions belong to the thread of run; from another one say handler.call { session.send('news') }. Only
+# call, stop and drain may be used in any thread, and in signal traps too.
 #
 # When the link ends its sessions are forgotten here (they live on at the gateway and come back with :open and resumed),
 # and run connects again after 50 ms to 1 s, for ever. Above 1 MiB that the gateway has not taken nothing more is read
@@ -280,6 +280,7 @@ module Postern
           @batch << one
           @n_frames += 1
         end
+        one.clear # frees it now and not when garbage is collected
       end
       @unit.clear
       @n_finished = number
@@ -291,7 +292,9 @@ module Postern
         @n_frames += 1
         @n_acked = @n_finished
       end
-      @unsent << (@n_frames > 1 ? Postern.frame('BATCH', @batch) : @batch)
+      @unsent << "BATCH #{@batch.bytesize}\n" if @n_frames > 1
+      @unsent << @batch
+      @unsent << "\n" if @n_frames > 1
       @batch.clear
       @n_frames = 0
     end
@@ -308,7 +311,9 @@ module Postern
 
     def write
       n_written = @socket.write_nonblock(@unsent, exception: false)
-      @unsent = @unsent.byteslice(n_written..) if n_written != :wait_writable
+      return if n_written == :wait_writable
+
+      n_written == @unsent.bytesize ? @unsent.clear : @unsent = @unsent.byteslice(n_written..)
     end
 
     def read
@@ -400,8 +405,8 @@ module Postern
     end
 
     # Events: open(session), message(session, data), close(session, code, reason), moved(session), pause(session),
-    # resume(session), link, unlink(why), drain, error(error, session). A block that fails is reported to :error, else on
-    # stderr; its delivery counts as finished, for it would only fail again.
+    # resume(session), link, unlink(why), drain, error(error, session). A block that fails is reported to :error, else
+    # on stderr; its delivery counts as finished, for it would only fail again.
     def on(event, &block)
       @blocks.fetch(event) << block
       self
