@@ -3,7 +3,7 @@
 
     sdk_test.py BUILD_DIR [LANGUAGE...]        a few seconds for each; TAP, exit 1 when any check failed
 
-A row of LIBRARIES is one library. Its folder under handlers/ holds examples/echo, examples/chat and test/probe (what
+A row of LIBRARIES, at the end, is one library. Its folder under handlers/ holds examples/echo, examples/chat and test/probe (what
 the probe does is said in handlers/python/test/probe.py). A language that is not installed is skipped.
 """
 import contextlib
@@ -25,13 +25,6 @@ from peer import WEBSOCKET_KEY, Mismatch, Peer, OPCODES
 from run import ROOT, Tally, free_port
 
 PATIENCE = 15
-LIBRARIES = (  # language and folder, interpreter, suffix of its programs
-    ("node", "node", "mjs"),
-    ("python", "python3", "py"),
-    ("ruby", "ruby", "rb"),
-    ("php", "php", "php"),
-    ("perl", "perl", "pl"),
-)
 TEXTS = ("hi", "", "žluťoučký kůň 😀\n\0\r", "x" * 102400)
 BINARIES = (b"\0", b"", bytes(range(256)), bytes(range(256)) * 400)
 
@@ -262,6 +255,7 @@ def chat_ends_on_term(stage):
     handler = stage.start("examples/chat")
     client = WebSocketClient(stage.port)
     client.hear()
+    time.sleep(0.2)  # then it waits, and has to be woken
     handler.terminate()
     expect(handler.wait(PATIENCE), 0)
     stage.handlers.remove(handler)
@@ -275,7 +269,7 @@ def kick_has_its_code(stage):
 
 
 def death(stage):
-    """kill -9 with a message that it has not taken: the session goes on, with its state, and the message comes again."""
+    """kill -9 with messages that it has not taken: the session goes on, with its state, and they come again."""
     handler = stage.start("test/probe")
     clients = [make(stage.port) for make in CLIENTS]
     for client in clients:
@@ -338,7 +332,7 @@ class FakeGateway:
         self.listener.bind(self.path)
         self.listener.listen()
         self.listener.settimeout(PATIENCE)
-        stage.start(program, self.path)
+        self.handler = stage.start(program, self.path)
 
     def __enter__(self):
         return self
@@ -385,6 +379,28 @@ def frames_of(data):
     return frames
 
 
+def the_door(stage):
+    """Who comes in, and with which subprotocol."""
+    with FakeGateway(stage, "test/probe") as gateway:
+        for query, want in (("", (["ACCEPT", "1"], b"")), ("choose", (["ACCEPT", "1"], b"x.v2")),
+                            ("reject", (["REJECT", "1", "4001"], b"Sign in first"))):
+            link = gateway.accept(WELCOME)
+            link.link_send(["OPEN", "1", "1"], json.dumps({"query": query}).encode())
+            words, payload = link.link_read()
+            expect(words, ["BATCH"])
+            expect(frames_of(payload)[:-1], [want])
+            link.close()
+
+
+def another_thread(stage):
+    """wakes the library from its wait."""
+    stage.start("test/probe")
+    client = WebSocketClient(stage.port)
+    for text in ("a", "b"):
+        client.say(f"later {text}")
+        expect(client.hear(), text)
+
+
 WELCOME = b'WELCOME 1 2\n{}\n'
 OPEN = b'OPEN 1 1 2\n{}\n'
 # What a gateway says that has lost its mind, and the code of the ERROR that it is told.
@@ -395,6 +411,7 @@ FAULTS = (
     (WELCOME + b"PING 1048577\n", "bad-frame"),
     (WELCOME + b"PING 99999999999999999999\n", "bad-frame"),
     (WELCOME + b"x" * 1024, "bad-frame"),
+    (WELCOME + b"LATER " + b"x" * 1024 + b" 0\n\n", "bad-frame"),
     (WELCOME + b"OPEN 1 1 1\n{\n", "bad-frame"),
     (WELCOME + b"OPEN 2 1 2\n{}\n", "bad-verb"),
     (WELCOME + OPEN + b"MSG 2 7 1 t 0\n\n", "bad-handle"),
@@ -425,6 +442,7 @@ def one_write(stage):
         together = b"".join(b"MSG %d 1 %d b 1\n%c\n" % (n + 2, n + 1, n) for n in range(100))
         link = gateway.accept(WELCOME + OPEN + together)
         expect(link.until_finished(101, 1048576), (1, [bytes([n]) for n in range(100)]))
+        link.expect_silence(0.1)
         link.close()
         link = gateway.accept(b'WELCOME 1 19\n{"max_frame":65536}\n' + OPEN)
         link.until_finished(1, 65536)
@@ -432,6 +450,58 @@ def one_write(stage):
         for n, size in enumerate(sizes):
             link.link_send(["MSG", str(n + 2), "1", str(n + 1), "t"], b"x" * size)
         expect(link.until_finished(len(sizes) + 1, 65536)[1], [b"x" * size for size in sizes])
+
+
+def what_belongs_together(stage):
+    """is in one BATCH, wherever the one before it is full."""
+    with FakeGateway(stage, "test/probe") as gateway:
+        link = gateway.accept(b'WELCOME 1 19\n{"max_frame":65536}\n' + OPEN)
+        link.until_finished(1, 65536)
+        number = 1
+        for size in range(65360, 65536 - 20, 4):
+            link.send(b"".join(b"MSG %d 1 %d t %d\n%s\n" % (number + n, number, len(text), text)
+                               for n, text in ((1, b"x" * size), (2, b"keep 1"))))
+            number += 2
+            words = []
+            while ["STATE", "1"] not in words:
+                frame, payload = link.link_read()
+                words = [inner for inner, _ in frames_of(payload)] if frame == ["BATCH"] else [frame]
+            expect(words[-3:-1], [["STATE", "1"], ["MSG", "1", "t"]])
+
+
+def drain_is_said_once(stage):
+    with FakeGateway(stage, "test/probe") as gateway:
+        link = gateway.accept(WELCOME + OPEN)
+        link.until_finished(1, 100)
+        time.sleep(0.1)
+        gateway.handler.terminate()
+        link.expect_bytes(b"DRAIN 0\n\n")
+        link.send(b"PING 0\n\n")
+        link.expect_bytes(b"PONG 0\n\n")
+        link.send(b"MOVED 2 1 0\n\n")
+        expect(link.until_finished(2, 100), (1, []))
+        expect(gateway.handler.wait(PATIENCE), 0)
+        link.expect_end()
+
+
+def answers_much_larger_than_questions(stage):
+    """do not fill the memory when many questions come in one read."""
+    with FakeGateway(stage, "test/probe") as gateway:
+        link = gateway.accept(WELCOME + OPEN)
+        link.until_finished(1, 100)
+        before = peak_memory_kb(gateway.handler)
+        n_questions = 400  # 1.5 MB each
+        link.send(b"".join(b"MSG %d 1 %d t 5\nflood\n" % (n + 2, n + 1) for n in range(n_questions)))
+        time.sleep(0.5)
+        expect(len(link.until_finished(n_questions + 1, 1048576)[1]), 5 * n_questions)
+        grown = peak_memory_kb(gateway.handler) - before
+        if grown > 300000:  # half of it all; Ruby collects its garbage late
+            raise Mismatch(f"the handler has grown by {grown} kB")
+
+
+def peak_memory_kb(process):
+    lines = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").split("\n")
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def a_gateway_that_does_not_read(stage):
@@ -455,13 +525,20 @@ def a_gateway_that_does_not_read(stage):
         sender.join()
 
 
+LIBRARIES = (  # language and folder, interpreter, suffix of its programs, checks of what only some can
+    ("node", "node", "mjs", ()),
+    ("python", "python3", "py", (another_thread, answers_much_larger_than_questions)),
+    ("ruby", "ruby", "rb", (another_thread, answers_much_larger_than_questions)),
+    ("php", "php", "php", ()),
+    ("perl", "perl", "pl", ()),
+)
 CHECKS = (echo, echo_byte_by_byte, links_again, chat_reaches_all, chat_ends_on_term, kick_has_its_code, death,
-          planned_restart, more_than_a_frame, a_failing_callback, senseless_gateways, one_write,
-          a_gateway_that_does_not_read)
+          planned_restart, more_than_a_frame, a_failing_callback, the_door, senseless_gateways, one_write,
+          what_belongs_together, drain_is_said_once, a_gateway_that_does_not_read)
 
 
 def check(build_dir, library, what, tally):
-    folder, interpreter, suffix = library
+    folder, interpreter, suffix, _ = library
     name = f"{folder}: {what.__name__.replace('_', ' ')}"
     with tempfile.TemporaryDirectory(prefix="postern-wire.") as place:
         stage = Stage(build_dir, place, lambda program: [interpreter, f"{ROOT}/handlers/{folder}/{program}.{suffix}"])
@@ -485,7 +562,7 @@ def main(arguments):
         if shutil.which(library[1]) is None:
             tally.skip(library[0], f"there is no {library[1]}")
             continue
-        for what in CHECKS:
+        for what in CHECKS + library[3]:
             check(build_dir, library, what, tally)
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed or not tally.passed else 0

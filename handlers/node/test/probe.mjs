@@ -1,9 +1,14 @@
-// probe: what tests/wire/sdk_test.py asks of every library; handlers/python/test/probe.py says what. Usage: node probe.mjs SOCKET
+// probe: what tests/wire/sdk_test.py asks of every library; handlers/python/test/probe.py says what.
+// Usage: node probe.mjs SOCKET
 import { Handler } from '../postern.mjs';
 
 const handler = new Handler({ path: process.argv[2], app: 'probe' });
 
 handler
+  .on('open', (session) => {
+    if (session.query === 'reject') session.reject(4001, 'Sign in first');
+    if (session.query === 'choose') session.accept('x.v2');
+  })
   .on('message', (session, data) => {
     if (data === 'kick') {
       session.kick(3999, 'Go away!');

@@ -8,6 +8,12 @@ use Postern;
 
 my $handler = Postern->new(path => $ARGV[0], app => 'probe');
 
+$handler->on(open => sub {
+    my ($session) = @_;
+    $session->reject(4001, 'Sign in first') if $session->query eq 'reject';
+    $session->accept('x.v2') if $session->query eq 'choose';
+});
+
 $handler->on(message => sub {
     my ($session, $data) = @_;
     if ($data eq 'kick') {

@@ -5,6 +5,14 @@ require __DIR__ . '/../Postern.php';
 
 $handler = new Postern\Handler($argv[1], app: 'probe');
 
+$handler->on('open', function ($session) {
+    if ($session->query === 'reject') {
+        $session->reject(4001, 'Sign in first');
+    } elseif ($session->query === 'choose') {
+        $session->accept('x.v2');
+    }
+});
+
 $handler->on('message', function ($session, $data) {
     if ($data === 'kick') {
         $session->kick(3999, 'Go away!');
